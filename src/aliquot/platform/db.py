@@ -1,0 +1,135 @@
+"""PostgreSQL for everybody: one engine per process, one transaction per request or job, committed at the edge.
+
+Only this module commits. Domains receive a `Transaction` and pass it on.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from sqlalchemy import Column, CursorResult, DateTime, Executable, MetaData, Row, Uuid
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from aliquot.kernel.problems import Unavailable
+
+log = structlog.get_logger(__name__)
+
+# Names of constraints and indexes are derived, so that migrations and tables agree on every server.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+"""Every domain's `tables.py` adds its tables here. `info={"app": "append"}` on a table gives the serving login SELECT and
+INSERT only; `info={"app": "read"}` SELECT only; without it the serving login has SELECT, INSERT, UPDATE and DELETE."""
+
+
+def id_column(name: str = "id") -> Column[Any]:
+    """The UUIDv7 primary key column, made in Python by `kernel.ids.new_id`."""
+    return Column(name, Uuid, primary_key=True)
+
+
+def time_column(name: str, *, nullable: bool = False, index: bool = False) -> Column[Any]:
+    """A point in time: `timestamptz`."""
+    return Column(name, DateTime(timezone=True), nullable=nullable, index=index)
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "database_unavailable"
+    sentence = "The database is not reachable at the moment. Nothing was lost; please try again."
+
+
+class Transaction:
+    """One open database transaction.
+
+    Effects that may happen only once the change is durable (waking a task, live fan-out) are given to `after_commit`.
+    """
+
+    def __init__(self, conn: AsyncConnection) -> None:
+        self.conn = conn
+        self._after_commit: list[Callable[[], None]] = []
+
+    async def execute(self, statement: Executable, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None) -> CursorResult[Any]:
+        """Run `statement`; with a list of parameter sets it is an `executemany`."""
+        return await self.conn.execute(statement, params)
+
+    async def row(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Row[Any] | None:
+        """The only row of the result, or None. Raises when there are several."""
+        return (await self.conn.execute(statement, params)).one_or_none()
+
+    async def rows(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        return (await self.conn.execute(statement, params)).all()
+
+    async def scalar(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Any:
+        """First column of the first row, or None."""
+        return (await self.conn.execute(statement, params)).scalar()
+
+    def after_commit(self, effect: Callable[[], None]) -> None:
+        """Call `effect` once, after the commit; never after a roll-back. It must not raise and must not block."""
+        self._after_commit.append(effect)
+
+    def run_effects(self) -> None:
+        for effect in self._after_commit:
+            try:
+                effect()
+            except Exception:
+                log.exception("after_commit_effect_failed")
+
+
+class Database:
+    """A bounded pool of connections under one login."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, max_overflow: int = 10, application_name: str = "aliquot") -> None:
+        self.url = url
+        self.engine: AsyncEngine = create_async_engine(
+            sqlalchemy_url(url),
+            pool_size=pool_size,
+            max_overflow=max_overflow,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            pool_use_lifo=True,
+            connect_args={"application_name": application_name, "connect_timeout": 5},
+        )
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Transaction]:
+        """A transaction: committed when the block ends, rolled back when it raises, then its after-commit effects run.
+
+        Raises DatabaseUnavailable when no connection can be had or the connection is lost.
+        """
+        try:
+            async with self.engine.begin() as conn:
+                tx = Transaction(conn)
+                yield tx
+        except DBAPIError as error:
+            if error.connection_invalidated or isinstance(error, InterfaceError | OperationalError):
+                log.warning("database_unavailable", error=type(error.orig).__name__)
+                raise DatabaseUnavailable() from error
+            raise
+        except PoolTimeout as error:
+            log.warning("database_pool_exhausted")
+            raise DatabaseUnavailable(retry_after=1) from error
+        tx.run_effects()
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The SQLAlchemy form (psycopg 3 driver) of a libpq URL such as `postgresql://user@host/db` or `postgres://…`."""
+    for prefix in ("postgresql+psycopg://", "postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    raise ValueError("a database URL starts with postgresql://")
+
+
+def libpq_url(url: str) -> str:
+    """The libpq form of a database URL, for psycopg and procrastinate."""
+    return "postgresql://" + sqlalchemy_url(url).removeprefix("postgresql+psycopg://")

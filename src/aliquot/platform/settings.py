@@ -1,0 +1,143 @@
+"""Settings: environment variables first, then `aliquot.toml` (in the working folder or at ALIQUOT_CONFIG), then defaults.
+
+Every limit has a name here. A damaged file or a wrong value is refused at start with the name of the setting.
+"""
+
+import os
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text says which one and why, without its value."""
+
+
+class Limits(BaseSettings):
+    """Bounds on what comes from outside. Rates are per person unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="ALIQUOT_LIMIT_", extra="ignore", frozen=True)
+
+    run_starts_per_minute: int = Field(60, ge=1)
+    model_tokens_per_hour: int = Field(100_000, ge=1)
+    chat_per_address_per_minute: int = Field(10, ge=1)
+    chat_per_session_per_hour: int = Field(50, ge=1)
+    chat_total_per_minute: int = Field(100, ge=1)
+    tool_calls_per_minute: int = Field(300, ge=1)
+    requests_per_minute: int = Field(1_200, ge=1)
+    message_chars: int = Field(32_000, ge=1)
+    session_message_chars: int = Field(4_000, ge=1)
+    body_bytes: int = Field(1_000_000, ge=1_000)
+    tool_seconds: float = Field(30, gt=0)
+    tool_result_chars: int = Field(60_000, ge=1_000)
+    model_steps_per_run: int = Field(12, ge=1)
+    model_call_seconds: float = Field(120, gt=0)
+    model_queue: int = Field(200, ge=1)
+    cost_per_call: Decimal = Field(Decimal("2"), ge=0)
+    cost_per_run: Decimal = Field(Decimal("5"), ge=0)
+    cost_per_day: Decimal = Field(Decimal("50"), ge=0)
+    approval_seconds: int = Field(900, ge=1)
+    session_idle_seconds: int = Field(3_600, ge=1)
+    login_failures: int = Field(5, ge=1)
+    login_window_seconds: int = Field(900, ge=1)
+
+
+class Settings(BaseSettings):
+    """Everything an administrator can set."""
+
+    model_config = SettingsConfigDict(env_prefix="ALIQUOT_", extra="ignore", frozen=True)
+
+    data_dir: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = Field(8089, ge=0, le=65535)
+    admin_email: str = "admin@localhost.lab"
+    admin_password: SecretStr | None = None
+    demo_password: SecretStr | None = None
+    models: Path | None = None
+    root_key: SecretStr | None = None
+    origins: tuple[str, ...] = ()
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    simulation_speed: float = Field(1.0, gt=0, le=100_000)
+    session_hours: int = Field(24, ge=1, le=24)
+    shutdown_seconds: float = Field(5, ge=0)
+
+    database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    database_url_app: SecretStr | None = Field(None, validation_alias="DATABASE_URL_APP")
+    database_url_sequencer: SecretStr | None = Field(None, validation_alias="DATABASE_URL_SEQUENCER")
+    database_url_reader: SecretStr | None = Field(None, validation_alias="DATABASE_URL_READER")
+    valkey_url: SecretStr | None = Field(None, validation_alias="VALKEY_URL")
+    blob_url: str | None = Field(None, validation_alias="BLOB_URL")
+    jwt_secret: SecretStr | None = Field(None, validation_alias="JWT_SECRET")
+    limits: Limits = Field(default_factory=Limits)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def embedded(self) -> bool:
+        """True when Aliquot runs its own PostgreSQL in the data folder."""
+        return self.database_url is None and self.database_url_app is None
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.data_dir / "keys"
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, env_settings: PydanticBaseSettingsSource, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _TomlSource(settings_cls)
+
+
+class _TomlSource(PydanticBaseSettingsSource):
+    """`aliquot.toml`: the lower-case names without prefix at the top level, `[limits]` as a table."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        raise LookupError(field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        path = Path(os.environ.get("ALIQUOT_CONFIG", "aliquot.toml"))
+        if not path.is_file():
+            if "ALIQUOT_CONFIG" in os.environ:
+                raise SettingsError(f"ALIQUOT_CONFIG names {path}, which is not a file")
+            return {}
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is not valid TOML: {error}") from error
+        fields = self.settings_cls.model_fields
+        unknown = sorted(set(values) - set(fields))
+        if unknown:
+            raise SettingsError(f"{path}: unknown setting {unknown[0]!r}")
+        if isinstance(limits := values.get("limits"), dict):
+            wrong = sorted(set(limits) - set(Limits.model_fields))
+            if wrong:
+                raise SettingsError(f"{path}: unknown limit {wrong[0]!r}")
+            values["limits"] = Limits(**{**limits, **_limits_from_environment()})
+        return {str(fields[name].validation_alias or name): value for name, value in values.items()}
+
+
+def _limits_from_environment() -> dict[str, str]:
+    prefix = "ALIQUOT_LIMIT_"
+    return {k[len(prefix) :].lower(): v for k, v in os.environ.items() if k.upper().startswith(prefix)}
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process. Raises SettingsError with a sentence that names the setting, never its value."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"setting {name}: {first['msg']}") from error
+    except ValueError as error:
+        raise SettingsError(f"settings cannot be read: {type(error).__name__}") from error
