@@ -1,0 +1,108 @@
+"""The Tool protocol and what comes out of a call."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from aliquot.identity.contracts import Principal
+from aliquot.platform.db import Transaction
+from aliquot.policy.contracts import Approval, Decision, Effect, Preview
+
+CallOutcome = Literal["ok", "failed", "denied", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolContext:
+    """On whose account a call runs."""
+
+    principal: Principal
+    run_id: uuid.UUID | None
+    call_id: str
+    idempotency_key: str
+    """Stable for this call across crashes; handed to whatever acts on the outside world."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """A typed, labelled value (DESIGN §4.6)."""
+
+    data: dict[str, Any]
+    """JSON for the model and for programs; validated to be canonical-JSON-representable and bounded in size."""
+    source: str
+    """Where it comes from, e.g. `lab.instruments`."""
+    trust: Literal["site", "external", "untrusted"] = "site"
+    patient_data: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A question a person would ask that this tool answers, with the arguments it should get: material for the router."""
+
+    text: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Tool(Protocol):
+    """One thing the assistant can do. Implemented in the `tools.py` of the owning domain; stateless."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON Schema (2020-12), `additionalProperties: false`."""
+    effect: Effect
+    permissions: tuple[str, ...]
+    gmp_critical: bool
+    examples: tuple[Example, ...]
+
+    async def facts(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Typed facts for the policy (str, int, bool), e.g. whether the run belongs to somebody else."""
+        ...
+
+    async def preview(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> Preview:
+        """What `execute` would do, in a read-only transaction. Raises a Problem when it could not be done at all."""
+        ...
+
+    async def execute(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
+        """Do it. All database changes go through `tx`; an expected refusal raises a Problem."""
+        ...
+
+    def render(self, result: ToolResult) -> str:
+        """The result for a person without any language model: a sentence and a Markdown table, with units and times."""
+        ...
+
+    async def vocabulary(self, tx: Transaction) -> dict[str, tuple[str, ...]]:
+        """Known values per argument (`instrument` → codes and names), for the router's argument extraction."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolInfo:
+    """A tool as listed for a person (GET /api/chat/tools)."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    effect: Effect
+    permissions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallReport:
+    """How one tool call ended: executed, refused, or waiting for a person."""
+
+    call_id: str
+    tool: str
+    arguments: dict[str, Any] | None
+    """The validated arguments; None when they did not parse."""
+    outcome: CallOutcome | Literal["waiting"]
+    summary: str
+    """One sentence for the person."""
+    result: ToolResult | None = None
+    rendered: str | None = None
+    error_code: str | None = None
+    error_text: str | None = None
+    """What the model is told: validation errors, denial reasons, or the failure."""
+    decision: Decision | None = None
+    approval: Approval | None = None
+    duration_ms: int = 0
