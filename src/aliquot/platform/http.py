@@ -1,0 +1,136 @@
+"""HTTP ground: problem documents, the request-body base model, pages.
+
+Refusals leave as `application/problem+json` (RFC 9457); a bug leaves as a 500 without detail.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, model_validator
+from starlette.exceptions import HTTPException
+
+from aliquot.kernel.problems import InvalidInput, NotFound, Problem, RateLimited
+
+log = structlog.get_logger(__name__)
+
+Item = TypeVar("Item")
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+class Body(BaseModel):
+    """Base of every request body: camelCase and snake_case are both accepted, both at once and unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, str_strip_whitespace=False, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_spelling(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        by_camel = {_camel(name): name for name in cls.model_fields}
+        result: dict[str, Any] = {}
+        for key, item in value.items():
+            name = by_camel.get(key, key)
+            if name in result:
+                raise ValueError(f"{name} is given twice, in both spellings")
+            result[name] = item
+        return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[Item]):
+    """One page of a list; `next` is the cursor of the following one, None at the end."""
+
+    items: Sequence[Item]
+    next: str | None = None
+
+
+def problem_response(problem: Problem) -> JSONResponse:
+    """`problem` as an HTTP answer."""
+    document = jsonable_encoder(problem.document())
+    headers = {}
+    if problem.retry_after is not None:
+        seconds = max(1, math.ceil(problem.retry_after))
+        headers["Retry-After"] = str(seconds)
+        document |= {"retryAfter": seconds}
+    if isinstance(problem, RateLimited):
+        document |= {"error": problem.sentence, "retryAfter": document.get("retryAfter", 60)}
+        headers.setdefault("Retry-After", str(document["retryAfter"]))
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(document, status_code=problem.status, headers=headers, media_type="application/problem+json")
+
+
+class _HttpRefusal(Problem):
+    """A refusal by the framework itself (unknown path, wrong method, malformed form)."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self._status, self._code = status, code
+
+    def document(self) -> dict[str, Any]:
+        return super().document() | {
+            "type": f"urn:aliquot:problem:{self._code}", "title": self.detail, "status": self._status, "code": self._code,
+        }  # fmt: skip
+
+
+_FRAMEWORK = {
+    400: ("bad_request", "The request cannot be read."),
+    404: (NotFound.code, NotFound.sentence),
+    405: ("method_not_allowed", "This path does not take that method."),
+    413: ("too_large", "The request is too large."),
+    415: ("unsupported_media_type", "This content type is not accepted here."),
+}
+
+
+def validation_problem(errors: Sequence[Any]) -> InvalidInput:
+    """A 422 that names the fields, never their values."""
+    listed = [{"field": ".".join(str(p) for p in e["loc"] if p != "body") or "body", "message": e["msg"]} for e in errors[:20]]
+    first = listed[0] if listed else {"field": "body", "message": "not valid"}
+    return InvalidInput(f"{first['field']}: {first['message']}", errors=listed)
+
+
+def install_problem_handlers(app: FastAPI, shape: Callable[[Request, Problem], JSONResponse | None] | None = None) -> None:
+    """Answer every refusal of `app` as a problem document. `shape` may give another form for some paths (`/v1`)."""
+
+    def answer(request: Request, problem: Problem, status: int | None = None) -> JSONResponse:
+        response = shape(request, problem) if shape is not None else None
+        response = response or problem_response(problem)
+        if status is not None:
+            response.status_code = status
+        return response
+
+    async def on_problem(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Problem)  # noqa: S101 - registered for this class
+        return answer(request, error)
+
+    async def on_validation(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        return answer(request, validation_problem(error.errors()))
+
+    async def on_http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        code, sentence = _FRAMEWORK.get(error.status_code, ("http_error", "The request was refused."))
+        response = answer(request, _HttpRefusal(error.status_code, code, sentence), error.status_code)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def on_bug(request: Request, error: Exception) -> JSONResponse:
+        log.error("unhandled_error", path=request.url.path, error=type(error).__name__)
+        return answer(request, Problem())
+
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_bug)

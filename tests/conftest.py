@@ -1,0 +1,138 @@
+"""Fixtures every test may use: one embedded PostgreSQL cluster per test run, one fresh migrated database per test.
+
+The cluster is shared by the xdist workers; a migrated template database makes a new database cost some ten milliseconds.
+"""
+
+import importlib
+import json
+import os
+import pkgutil
+import secrets
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import fasteners
+import psycopg
+import pytest
+
+import aliquot
+from aliquot.platform import migrate
+from aliquot.platform.db import Database
+from aliquot.platform.postgres import EmbeddedPostgres
+from aliquot.platform.vault import Vault
+
+TEMPLATE = "aliquot_template"
+LOGINS = migrate.Logins(app="app-secret", sequencer="sequencer-secret", reader="reader-secret")
+
+
+def import_all_tables() -> None:
+    """Every `tables.py` (and platform modules with tables) adds itself to the metadata when imported."""
+    for module in pkgutil.walk_packages(aliquot.__path__, "aliquot."):
+        if module.name.endswith(".tables") or module.name in {"aliquot.platform.limits", "aliquot.platform.idempotency"}:
+            importlib.import_module(module.name)
+
+
+@dataclass
+class Cluster:
+    postgres: EmbeddedPostgres
+
+    def url(self, login: str, password: str, database: str) -> str:
+        return self.postgres.url(login, password, database)
+
+    def create(self, name: str, template: str) -> None:
+        with psycopg.connect(self.postgres.superuser_url("postgres"), autocommit=True) as conn:
+            conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER aliquot_owner')
+
+    def drop(self, name: str) -> None:
+        with psycopg.connect(self.postgres.superuser_url("postgres"), autocommit=True) as conn:
+            conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The test run's PostgreSQL. The first worker makes it, the last one to leave stops it."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
+    folder = Path(tempfile.gettempdir()) / f"aliquot-test-{run[:12]}"
+    lock = fasteners.InterProcessLock(f"{folder}.lock")
+    users = Path(f"{folder}.users")
+    postgres = EmbeddedPostgres(folder / "pg", superuser_password="test-superuser", durable=False)
+    with lock:
+        count = json.loads(users.read_text()) if users.exists() else 0
+        if count == 0:
+            postgres.start()
+            owner = postgres.ensure_database("owner-secret", TEMPLATE)
+            import_all_tables()
+            migrate.upgrade(owner, LOGINS)
+        users.write_text(json.dumps(count + 1))
+    yield Cluster(postgres)
+    with lock:
+        count = json.loads(users.read_text()) - 1
+        users.write_text(json.dumps(count))
+        if count == 0:
+            postgres.stop()
+            shutil.rmtree(folder)
+            users.unlink()
+
+
+@dataclass
+class Urls:
+    """The four logins of one test database."""
+
+    owner: str
+    app: str
+    sequencer: str
+    reader: str
+    superuser: str
+    name: str
+
+
+@pytest.fixture
+def urls(cluster: Cluster) -> Iterator[Urls]:
+    """A fresh, migrated, empty database."""
+    name = f"t_{secrets.token_hex(6)}"
+    cluster.create(name, TEMPLATE)
+    yield Urls(
+        owner=cluster.url("aliquot_owner", "owner-secret", name),
+        app=cluster.url("aliquot_app", LOGINS.app, name),
+        sequencer=cluster.url("aliquot_sequencer", LOGINS.sequencer, name),
+        reader=cluster.url("aliquot_reader", LOGINS.reader, name),
+        superuser=cluster.postgres.superuser_url(name),
+        name=name,
+    )
+    cluster.drop(name)
+
+
+@pytest.fixture
+async def database(urls: Urls) -> AsyncIterator[Database]:
+    """The serving login's pool on a fresh database."""
+    db = Database(urls.app, pool_size=10, max_overflow=20)
+    yield db
+    await db.close()
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    return Vault(secrets.token_bytes(32), tmp_path / "keys")
+
+
+class ManualClock:
+    """A clock that moves only when told."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
