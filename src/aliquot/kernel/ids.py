@@ -6,7 +6,7 @@ import time
 import uuid
 
 _lock = threading.Lock()
-_last = 0
+_state = {"last": 0}
 
 
 def new_id() -> uuid.UUID:
@@ -15,16 +15,16 @@ def new_id() -> uuid.UUID:
     The 74 bits after the millisecond time stamp are random; when two ids fall in one millisecond the later one is the
     earlier one plus a random step (RFC 9562 §6.2, method 2), so that ids of one process sort in the order they were made.
     """
-    global _last
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) & ~(0x3 << 62)
     with _lock:
-        if value <= _last:
-            value = _last + 1 + int.from_bytes(os.urandom(4), "big")
+        last = _state["last"]
+        if value <= last:
+            value = last + 1 + int.from_bytes(os.urandom(4), "big")
             value = value & ~(0xF << 76) & ~(0x3 << 62)
-            if value <= _last:  # the carry ran into the version or variant bits: step the time stamp
-                value = ((_last >> 80) + 1) << 80 | (value & ((1 << 62) - 1))
-        _last = value
+            if value <= last:  # the carry ran into the version or variant bits: step the time stamp
+                value = ((last >> 80) + 1) << 80 | (value & ((1 << 62) - 1))
+        _state["last"] = value
     return uuid.UUID(int=value | 0x7 << 76 | 0x2 << 62)
 
 

@@ -56,7 +56,9 @@ class Transaction:
         self.conn = conn
         self._after_commit: list[Callable[[], None]] = []
 
-    async def execute(self, statement: Executable, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None) -> CursorResult[Any]:
+    async def execute(
+        self, statement: Executable, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
         """Run `statement`; with a list of parameter sets it is an `executemany`."""
         return await self.conn.execute(statement, params)
 
@@ -111,7 +113,7 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated or isinstance(error, InterfaceError | OperationalError):
                 log.warning("database_unavailable", error=type(error.orig).__name__)
-                raise DatabaseUnavailable() from error
+                raise DatabaseUnavailable from error
             raise
         except PoolTimeout as error:
             log.warning("database_pool_exhausted")

@@ -41,7 +41,7 @@ class Body(BaseModel):
         by_camel = {_camel(name): name for name in cls.model_fields}
         result: dict[str, Any] = {}
         for key, item in value.items():
-            name = by_camel.get(key, key)
+            name = by_camel.get(str(key), str(key))
             if name in result:
                 raise ValueError(f"{name} is given twice, in both spellings")
             result[name] = item

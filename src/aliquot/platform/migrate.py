@@ -89,7 +89,10 @@ def require_current(url: str) -> None:
 def differences(url: str) -> list[str]:
     """What `tables.py` and the migrated database disagree about; empty when they match (`make check`)."""
     with _engine(url).connect() as conn:
-        options = {"compare_type": True, "include_name": lambda name, kind, _: not (kind == "table" and str(name).startswith("procrastinate_"))}
+        options = {
+            "compare_type": True,
+            "include_name": lambda name, kind, _: not (kind == "table" and str(name).startswith("procrastinate_")),
+        }
         return [str(difference) for difference in compare_metadata(MigrationContext.configure(conn, opts=options), metadata)]
 
 
@@ -137,14 +140,16 @@ def _ensure_login(conn: psycopg.Connection[tuple[object, ...]], name: str, passw
     except psycopg.errors.InsufficientPrivilege as error:
         if exists:  # somebody with CREATEROLE made it: DATABASE_URL_APP and its siblings say how to log in
             return
-        raise SchemaError(f"the owner may not create the login {name}: create it (LOGIN) yourself and set DATABASE_URL_APP/_SEQUENCER/_READER") from error
+        raise SchemaError(
+            f"the owner may not create the login {name}: create it (LOGIN) yourself and set DATABASE_URL_APP/_SEQUENCER/_READER"
+        ) from error
 
 
 def _set_rights(conn: psycopg.Connection[tuple[object, ...]], table: str, login: str, rights: str) -> None:
     name, role = sql.Identifier(table), sql.Identifier(login)
     conn.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(name, role))
     if rights:
-        conn.execute(sql.SQL("GRANT " + rights + " ON {} TO {}").format(name, role))  # type: ignore[arg-type]  # from the table above
+        conn.execute(sql.SQL("GRANT " + rights + " ON {} TO {}").format(name, role))
 
 
 def _engine(url: str) -> sa.Engine:

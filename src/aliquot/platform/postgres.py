@@ -132,7 +132,16 @@ class EmbeddedPostgres:
                 file.write(self._password)
             if self._user is not None:
                 os.chown(name, self._user.pw_uid, self._user.pw_gid)
-            arguments = ["--auth=scram-sha-256", f"--pwfile={name}", "--encoding=UTF8", "--locale=C", "-U", SUPERUSER, "-D", str(self.folder)]
+            arguments = [
+                "--auth=scram-sha-256",
+                f"--pwfile={name}",
+                "--encoding=UTF8",
+                "--locale=C",
+                "-U",
+                SUPERUSER,
+                "-D",
+                str(self.folder),
+            ]
             self._run("initdb", *arguments, *([] if self._durable else ["--no-sync"]))
         finally:
             Path(name).unlink(missing_ok=True)
@@ -178,13 +187,14 @@ class EmbeddedPostgres:
         return (fatal or lines or ["no log"])[-1]
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        as_user = {} if self._user is None else {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        user = self._user
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | {"LC_ALL": "C"}
         # The server inherits these descriptors: pipes would never close, so output goes to a file.
         with tempfile.TemporaryFile("w+") as output:
             result = subprocess.run(  # noqa: S603 - our own binaries, no shell
-                [str(self._bin / program), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", env=environment,
-                check=False, text=True, **as_user,
+                [str(self._bin / program), *arguments],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", env=environment, check=False, text=True,
+                user=user.pw_uid if user else None, group=user.pw_gid if user else None, extra_groups=[] if user else None,
             )  # fmt: skip
             output.seek(0)
             text = output.read()
@@ -213,7 +223,9 @@ def _unprivileged_user() -> pwd.struct_passwd:
         return pwd.getpwnam(_SYSTEM_USER)
     except KeyError:
         made = subprocess.run(  # noqa: S603 - fixed arguments
-            ["/usr/sbin/useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _SYSTEM_USER], capture_output=True, check=False
+            ["/usr/sbin/useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _SYSTEM_USER],
+            capture_output=True,
+            check=False,
         )
         try:
             return pwd.getpwnam(_SYSTEM_USER)

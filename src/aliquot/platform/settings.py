@@ -37,9 +37,9 @@ class Limits(BaseSettings):
     model_steps_per_run: int = Field(12, ge=1)
     model_call_seconds: float = Field(120, gt=0)
     model_queue: int = Field(200, ge=1)
-    cost_per_call: Decimal = Field(Decimal("2"), ge=0)
-    cost_per_run: Decimal = Field(Decimal("5"), ge=0)
-    cost_per_day: Decimal = Field(Decimal("50"), ge=0)
+    cost_per_call: Decimal = Field(Decimal(2), ge=0)
+    cost_per_run: Decimal = Field(Decimal(5), ge=0)
+    cost_per_day: Decimal = Field(Decimal(50), ge=0)
     approval_seconds: int = Field(900, ge=1)
     session_idle_seconds: int = Field(3_600, ge=1)
     login_failures: int = Field(5, ge=1)
@@ -93,7 +93,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, env_settings: PydanticBaseSettingsSource, **_: Any
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, _TomlSource(settings_cls)
 

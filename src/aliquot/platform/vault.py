@@ -99,13 +99,13 @@ class Vault:
     def open(self, sealed: bytes, *, aad: str) -> bytes:
         """The plaintext of `sealed`. Raises Erased when the key is gone, Damaged when it does not authenticate."""
         if len(sealed) < 17 + _NONCE + 16 or sealed[:1] != _VERSION:
-            raise Damaged()
+            raise Damaged
         subject = uuid.UUID(bytes=bytes(sealed[1:17]))
         nonce = sealed[17 : 17 + _NONCE]
         try:
             return AESGCM(self._key(subject)).decrypt(nonce, sealed[17 + _NONCE :], aad.encode())
         except InvalidTag as error:
-            raise Damaged() from error
+            raise Damaged from error
 
     def commit(self, subject: uuid.UUID, plaintext: bytes) -> tuple[str, str]:
         """(HMAC-SHA256 hex, key id) of `plaintext` under the subject's key: the commitment an audit event carries."""
@@ -135,7 +135,7 @@ class Vault:
                 self._read_new()
             key = self._keys.get(subject)
         if key is None:
-            raise Erased()
+            raise Erased
         return key
 
     def _notice_erasure(self) -> None:

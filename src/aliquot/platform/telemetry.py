@@ -1,0 +1,69 @@
+"""Structured logs and Prometheus metrics: request and run ids, codes and durations; never contents, names or addresses."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_DROPPED = frozenset({"message", "content", "text", "body", "arguments", "password", "token", "authorization", "email", "name", "prompt"})
+
+
+def _without_contents(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A last net: fields that by name could hold contents are not written."""
+    return {key: value for key, value in event.items() if key not in _DROPPED}
+
+
+def configure_logs(*, json_lines: bool, level: str = "INFO") -> None:
+    """Send structured logs to standard error. Exceptions are logged as type and place, without their message."""
+    renderer: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _safe_exception,
+            _without_contents,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # Libraries' own logs may quote statements and bodies: only warnings, and only their place.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s", force=True)
+
+
+def _safe_exception(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if event.pop("exc_info", None):
+        kind, _value, trace = sys.exc_info()
+        places = []
+        while trace is not None:
+            places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/src/', 1)[-1]}:{trace.tb_lineno}")
+            trace = trace.tb_next
+        event["exception"] = kind.__name__ if kind is not None else None
+        event["trace"] = places[-8:]
+    return event
+
+
+class Metrics:
+    """The metrics of one process (GET /metrics). No label ever holds a person, conversation or run."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter("aliquot_http_requests", "HTTP requests", ["method", "route", "status"], registry=self.registry)
+        self.request_seconds = Histogram("aliquot_http_request_seconds", "HTTP request duration", ["route"], registry=self.registry)
+        self.runs = Counter("aliquot_runs", "Runs by final state", ["kind", "state"], registry=self.registry)
+        self.first_token = Histogram(
+            "aliquot_first_token_seconds", "Run start to first text event", registry=self.registry,
+            buckets=(0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5, 10, 30),
+        )  # fmt: skip
+        self.open_streams = Gauge("aliquot_open_streams", "Streams being watched", registry=self.registry)
+        self.active_runs = Gauge("aliquot_active_runs", "Runs executing in this process", registry=self.registry)
+        self.tool_calls = Counter("aliquot_tool_calls", "Tool calls by outcome", ["tool", "outcome"], registry=self.registry)
+        self.run_events = Counter("aliquot_run_events", "Run events written", registry=self.registry)
+        self.ledger_backlog = Gauge(
+            "aliquot_ledger_backlog_seconds", "Age of the oldest audit event without checkpoint", registry=self.registry
+        )
