@@ -57,7 +57,7 @@ class Vault:
             raise RootKeyError("the root key must be 32 bytes")
         self._root = root_key
         self._path = folder / "subjects"
-        self._keys: dict[uuid.UUID, bytes] = {}
+        self._keys: dict[uuid.UUID, tuple[bytes, AESGCM]] = {}
         self._seen = 0
         self._inode = -1
         self._lock = threading.Lock()
@@ -88,13 +88,13 @@ class Vault:
                 file.write(record)
                 file.flush()
                 os.fsync(file.fileno())
-            self._keys[subject] = key
+            self._keys[subject] = (key, AESGCM(key))
             self._seen += _RECORD
 
     def seal(self, subject: uuid.UUID, plaintext: bytes, *, aad: str) -> bytes:
         """Encrypt under the subject's key. `aad` names the place, e.g. `message.body:<id>`; only the same `aad` opens it."""
         nonce = secrets.token_bytes(_NONCE)
-        return _VERSION + subject.bytes + nonce + AESGCM(self._key(subject)).encrypt(nonce, plaintext, aad.encode())
+        return _VERSION + subject.bytes + nonce + self._key(subject)[1].encrypt(nonce, plaintext, aad.encode())
 
     def open(self, sealed: bytes, *, aad: str) -> bytes:
         """The plaintext of `sealed`. Raises Erased when the key is gone, Damaged when it does not authenticate."""
@@ -103,13 +103,13 @@ class Vault:
         subject = uuid.UUID(bytes=bytes(sealed[1:17]))
         nonce = sealed[17 : 17 + _NONCE]
         try:
-            return AESGCM(self._key(subject)).decrypt(nonce, sealed[17 + _NONCE :], aad.encode())
+            return self._key(subject)[1].decrypt(nonce, sealed[17 + _NONCE :], aad.encode())
         except InvalidTag as error:
             raise Damaged from error
 
     def commit(self, subject: uuid.UUID, plaintext: bytes) -> tuple[str, str]:
         """(HMAC-SHA256 hex, key id) of `plaintext` under the subject's key: the commitment an audit event carries."""
-        key = hmac.digest(self._key(subject), b"aliquot/commit", "sha256")
+        key = hmac.digest(self._key(subject)[0], b"aliquot/commit", "sha256")
         return hmac.new(key, plaintext, hashlib.sha256).hexdigest(), str(subject)
 
     def erase(self, subject: uuid.UUID) -> None:
@@ -127,7 +127,7 @@ class Vault:
             _fsync_folder(self._path.parent)
             self._reload()
 
-    def _key(self, subject: uuid.UUID) -> bytes:
+    def _key(self, subject: uuid.UUID) -> tuple[bytes, AESGCM]:
         self._notice_erasure()
         key = self._keys.get(subject)
         if key is None:
@@ -158,9 +158,10 @@ class Vault:
             subject = uuid.UUID(bytes=record[:16])
             nonce = record[16 : 16 + _NONCE]
             try:
-                self._keys[subject] = AESGCM(self._root).decrypt(nonce, record[16 + _NONCE :], b"subject" + record[:16])
+                key = AESGCM(self._root).decrypt(nonce, record[16 + _NONCE :], b"subject" + record[:16])
             except InvalidTag as error:
                 raise RootKeyError("the subject keys were wrapped with another root key, or the key file is damaged") from error
+            self._keys[subject] = (key, AESGCM(key))
             self._seen += _RECORD
 
     def _drop_torn_tail(self) -> None:

@@ -1,0 +1,148 @@
+"""The tool calls of one step: proposed in order, shown as they happen, answered to the model, or stopped at an approval."""
+
+import json
+import uuid
+from typing import Any
+
+from aliquot.chat.contracts import ApprovalRequired, ToolCallArgs, ToolCallEnd, ToolCallStart
+from aliquot.chat.run_store import Step
+from aliquot.chat.turn import Turn
+from aliquot.kernel.canonical import canonical_json
+from aliquot.kernel.clock import rfc3339
+from aliquot.kernel.problems import Problem
+from aliquot.policy.contracts import Approval
+from aliquot.tools.api import ToolsApi
+from aliquot.tools.contracts import CallReport, ToolContext
+
+_INVALID = frozenset({"invalid_arguments", "unknown_tool"})
+_SKIPPED = "Not tried: an earlier call of this step waits for a person's confirmation."
+
+
+class ToolArgumentsInvalid(Problem):
+    code, status, sentence = "tool_arguments_invalid", 502, "The assistant could not form a valid request to a tool. Please rephrase."
+    retryable = True
+
+
+class Calls:
+    """Executes the calls a step asked for."""
+
+    def __init__(self, tools: ToolsApi) -> None:
+        self._tools = tools
+
+    async def run(self, turn: Turn, step: Step) -> Approval | None:
+        """Execute `step`'s calls in order, filling `step.results`; the approval to wait for, if one needs it.
+
+        A call whose earlier execution finished is replayed by `tools` from its stored result (idempotency key).
+        """
+        done = {str(result["call_id"]) for result in step.results}
+        for index, use in enumerate(step.tool_uses):
+            if use["call_id"] in done:
+                continue
+            report = await self._one(turn, step, index, use)
+            if report.approval is not None and report.outcome == "waiting":
+                self._skip_rest(turn, step, index + 1)
+                return report.approval
+            step.results.append(_result(use, report))
+        self._refuse_repeated_nonsense(turn, step)
+        return None
+
+    async def approved(self, turn: Turn, step: Step, approval: Approval) -> CallReport:
+        """Execute what a person approved: the stored arguments, never new ones."""
+        use = {"call_id": approval.call_id, "name": approval.tool, "arguments": canonical_json(approval.arguments).decode()}
+        step.tool_uses = [use]
+        turn.emitter.emit(ToolCallStart(call_id=approval.call_id, name=approval.tool))
+        turn.emitter.emit(ToolCallArgs(call_id=approval.call_id, arguments=approval.arguments))
+        report = await self._tools.execute_approved(approval, turn.principal)
+        self._show_end(turn, report)
+        step.results = [_result(use, report)]
+        return report
+
+    def refused(self, turn: Turn, step: Step, approval: Approval, sentence: str) -> None:
+        """Record that a person said no (or nobody said yes in time)."""
+        use = {"call_id": approval.call_id, "name": approval.tool, "arguments": canonical_json(approval.arguments).decode()}
+        step.tool_uses = [use]
+        step.results = [use | {"outcome": "denied", "text": sentence}]
+        turn.emitter.emit(ToolCallStart(call_id=approval.call_id, name=approval.tool))
+        turn.emitter.emit(ToolCallEnd(call_id=approval.call_id, outcome="denied", summary=sentence, duration_ms=0))
+
+    async def _one(self, turn: Turn, step: Step, index: int, use: dict[str, str]) -> CallReport:
+        if step.source != "model":  # a model's calls were shown while they streamed
+            turn.emitter.emit(ToolCallStart(call_id=use["call_id"], name=use["name"]))
+        turn.emitter.emit(ToolCallArgs(call_id=use["call_id"], arguments=_parsed(use["arguments"])))
+        # The person sees what is being tried before it happens.
+        await turn.emitter.settle()
+        context = ToolContext(
+            principal=turn.principal,
+            run_id=turn.run_id,
+            call_id=use["call_id"],
+            idempotency_key=f"{turn.run_id}:{step.n}:{index}",
+        )
+        report = await self._tools.propose(context, use["name"], use["arguments"])
+        if report.outcome == "waiting" and report.approval is not None:
+            self._show_approval(turn, report.approval, use["call_id"])
+        else:
+            self._show_end(turn, report)
+        return report
+
+    def _show_end(self, turn: Turn, report: CallReport) -> None:
+        if report.outcome == "waiting":
+            return
+        turn.tool_calls.append({"call_id": report.call_id, "name": report.tool, "outcome": report.outcome, "summary": report.summary})
+        turn.emitter.emit(
+            ToolCallEnd(call_id=report.call_id, outcome=report.outcome, summary=report.summary, duration_ms=report.duration_ms)
+        )
+
+    def _show_approval(self, turn: Turn, approval: Approval, call_id: str) -> None:
+        turn.tool_calls.append({"call_id": call_id, "name": approval.tool, "outcome": "waiting", "summary": approval.preview.summary})
+        turn.emitter.emit(
+            ApprovalRequired(
+                approval_id=str(approval.id), call_id=call_id, preview=preview_document(approval), expires_at=rfc3339(approval.expires_at)
+            )
+        )
+
+    def _skip_rest(self, turn: Turn, step: Step, start: int) -> None:
+        for use in step.tool_uses[start:]:
+            step.results.append(use | {"outcome": "denied", "text": _SKIPPED})
+            turn.emitter.emit(ToolCallEnd(call_id=use["call_id"], outcome="denied", summary=_SKIPPED, duration_ms=0))
+
+    def _refuse_repeated_nonsense(self, turn: Turn, step: Step) -> None:
+        """A model is told what was wrong with its arguments and may try once more; then the run fails clearly."""
+        wrong = [result for result in step.results if result.get("error_code") in _INVALID]
+        before = [s for s in turn.steps if s.n == step.n - 1]
+        if wrong and before and any(result.get("error_code") in _INVALID for result in before[0].results):
+            raise ToolArgumentsInvalid(f"The assistant could not form a valid request to {wrong[0]['name']}. Please rephrase.")
+
+
+def new_call_id() -> str:
+    """An id for a call the router (not a model) asked for."""
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
+def preview_document(approval: Approval) -> dict[str, Any]:
+    """The preview as shown to people and clients."""
+    preview = approval.preview
+    return {
+        "tool": approval.tool,
+        "arguments": approval.arguments,
+        "summary": preview.summary,
+        "changes": list(preview.changes),
+        "warnings": list(preview.warnings),
+        "risk": approval.decision.risk,
+        "obligations": list(approval.decision.obligations),
+        "reasons": [{"policy_id": r.policy_id, "text": r.text} for r in approval.decision.reasons],
+    }
+
+
+def _result(use: dict[str, str], report: CallReport) -> dict[str, Any]:
+    if report.result is not None:
+        text = canonical_json(report.result.data).decode()
+    else:
+        text = report.error_text or report.summary
+    return use | {"outcome": report.outcome, "text": text, "error_code": report.error_code, "rendered": report.rendered or report.summary}
+
+
+def _parsed(arguments: str) -> Any:
+    try:
+        return json.loads(arguments or "{}")
+    except ValueError:
+        return arguments

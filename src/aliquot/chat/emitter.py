@@ -1,0 +1,201 @@
+"""Run events on their way: sequence numbers, coalescing of deltas, one shared writer per process, fan-out after the commit.
+
+Deltas are coalesced before they get a number: the first at once, then every 30 ms. The writer commits whatever all runs of
+the process have ready in one insert, then fans out exactly those bytes (DESIGN §4). A kill between commit and fan-out loses
+nothing: watchers read the log.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from aliquot.chat.contracts import RunEvent, StoredEvent, TextDelta, Thinking
+from aliquot.chat.errors import LeaseLost
+from aliquot.chat.run_store import RunStore, SealedEvent
+from aliquot.kernel.clock import Clock, rfc3339
+from aliquot.kernel.problems import Problem
+from aliquot.platform.bus import Bus
+from aliquot.platform.db import Database, Transaction
+
+log = structlog.get_logger(__name__)
+
+_COALESCE_SECONDS = 0.03
+_PENDING_MAX = 5_000
+_RETRIES = (0.1, 0.3, 1.0, 2.0, 4.0)
+_encoder = msgspec.json.Encoder()
+
+
+class RunEventWriter:
+    """The shared writer of one process."""
+
+    def __init__(self, db: Database, store: RunStore, bus: Bus[StoredEvent], owner: uuid.UUID, written: Callable[[int], None]) -> None:
+        self._db, self._store, self._bus, self._owner, self._written = db, store, bus, owner, written
+        self._pending: list[SealedEvent] = []
+        self._batch: asyncio.Future[None] | None = None
+        self._wake = asyncio.Event()
+        self._lost: set[uuid.UUID] = set()
+
+    async def work(self) -> None:
+        """Write until cancelled; what is pending at the cancellation is written first."""
+        try:
+            while True:
+                await self._wake.wait()
+                await self._flush()
+        except asyncio.CancelledError:
+            await self._flush()
+            raise
+
+    def enqueue(self, event: SealedEvent) -> "asyncio.Future[None]":
+        """Hand over one event; the future resolves when it is committed and fanned out."""
+        if self._batch is None:
+            self._batch = asyncio.get_running_loop().create_future()
+            self._batch.add_done_callback(_retrieve)
+        self._pending.append(event)
+        self._wake.set()
+        return self._batch
+
+    @property
+    def crowded(self) -> bool:
+        """More is pending than may be: producers wait."""
+        return len(self._pending) >= _PENDING_MAX
+
+    def lost(self, run_id: uuid.UUID) -> bool:
+        """Another process took this run over."""
+        return run_id in self._lost
+
+    def forget(self, run_id: uuid.UUID) -> None:
+        self._lost.discard(run_id)
+
+    def fan_out(self, events: list[SealedEvent]) -> None:
+        """Give committed events to this process's watchers."""
+        for sealed in events:
+            self._bus.publish(str(sealed.event.run_id), sealed.event)
+        self._written(len(events))
+
+    async def _flush(self) -> None:
+        events, self._pending = self._pending, []
+        batch, self._batch = self._batch, None
+        self._wake.clear()
+        if batch is None:
+            return
+        try:
+            committed = await self._commit(events)
+        except Problem as error:
+            # Their numbers are spent but not stored: these runs go on from the log, after a take-over.
+            self._lost |= {sealed.event.run_id for sealed in events}
+            batch.set_exception(error)
+            return
+        self.fan_out(committed)
+        if not batch.done():
+            batch.set_result(None)
+
+    async def _commit(self, events: list[SealedEvent]) -> list[SealedEvent]:
+        """Insert with patience: the database may be away for a moment. Returns what was inserted."""
+        for pause in (*_RETRIES, None):
+            try:
+                async with self._db.begin() as tx:
+                    if await self._store.insert_events(tx, self._owner, events) == len(events):
+                        return events
+                    held = await self._store.held(tx, self._owner, list({e.event.run_id for e in events}))
+                    self._lost |= {e.event.run_id for e in events} - held
+                    return [e for e in events if e.event.run_id in held]
+            except Problem:
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
+
+
+class RunEmitter:
+    """Numbers and sends the events of one run."""
+
+    def __init__(self, writer: RunEventWriter, store: RunStore, clock: Clock, run_id: uuid.UUID, subject: uuid.UUID, last_seq: int) -> None:
+        self._writer, self._store, self._clock = writer, store, clock
+        self.run_id = run_id
+        self._subject = subject
+        self._seq = last_seq
+        self._prefix = f'{{"run_id":"{run_id}","seq":'.encode()
+        self._buffer: list[str] = []
+        self._buffer_kind: type[TextDelta] | type[Thinking] = TextDelta
+        self._last_delta = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+        self._newest: asyncio.Future[None] | None = None
+
+    def emit(self, event: RunEvent) -> None:
+        """Send `event` after everything emitted before it."""
+        self._flush_buffer()
+        self._send(event)
+
+    def text(self, text: str) -> None:
+        """A piece of the answer."""
+        self._delta(TextDelta, text)
+
+    def thinking(self, text: str) -> None:
+        """A piece of reasoning."""
+        self._delta(Thinking, text)
+
+    async def settle(self) -> None:
+        """Wait until everything emitted is committed. Raises LeaseLost, or the Problem that kept the writer from it."""
+        self._flush_buffer()
+        if self._newest is not None:
+            await asyncio.shield(self._newest)
+        self.check()
+
+    async def pace(self) -> None:
+        """Wait while the writer is behind (the database is slow or away): bounds memory."""
+        while self._writer.crowded:
+            await self.settle()
+        self.check()
+
+    def check(self) -> None:
+        if self._writer.lost(self.run_id):
+            raise LeaseLost
+
+    async def commit_with(self, tx: Transaction, owner: uuid.UUID, events: list[RunEvent]) -> None:
+        """Insert `events` in the caller's transaction and fan them out after its commit. Call `settle` before."""
+        sealed = [self._seal(event) for event in events]
+        if await self._store.insert_events(tx, owner, sealed) != len(sealed):
+            raise LeaseLost
+        tx.after_commit(lambda: self._writer.fan_out(sealed))
+
+    def _delta(self, kind: type[TextDelta] | type[Thinking], text: str) -> None:
+        if not text:
+            return
+        if self._buffer and self._buffer_kind is not kind:
+            self._flush_buffer()
+        self._buffer_kind = kind
+        self._buffer.append(text)
+        loop = asyncio.get_running_loop()
+        due = self._last_delta + _COALESCE_SECONDS
+        if loop.time() >= due:
+            self._flush_buffer()
+        elif self._timer is None:
+            self._timer = loop.call_at(due, self._flush_buffer)
+
+    def _flush_buffer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._buffer:
+            text = "".join(self._buffer)
+            self._buffer.clear()
+            self._last_delta = asyncio.get_running_loop().time()
+            self._send(self._buffer_kind(text=text))
+
+    def _send(self, event: RunEvent) -> None:
+        self._newest = self._writer.enqueue(self._seal(event))
+
+    def _seal(self, event: RunEvent) -> SealedEvent:
+        self._seq += 1
+        at = rfc3339(self._clock.now())
+        payload = self._prefix + f'{self._seq},"at":"{at}",'.encode() + _encoder.encode(event)[1:]
+        return self._store.seal_event(self._subject, StoredEvent(self.run_id, self._seq, event.kind, payload))
+
+
+def _retrieve(future: "asyncio.Future[None]") -> None:
+    """A failed batch nobody waits for is noticed at the run's next settle; asyncio need not warn about it."""
+    if not future.cancelled():
+        future.exception()

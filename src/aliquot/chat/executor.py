@@ -1,0 +1,276 @@
+"""Executes runs in this process: leases, the end of a run in one transaction, take-over after a crash, cancellation.
+
+Crash rule (DESIGN §4): a run is an asyncio task of the process that accepted it, with a lease; a run whose lease is dead is
+taken over. Finished calls are replayed; a model step broken before its first text is repeated once with a notice; broken
+after it, the partial text is kept and the run ends as interrupted.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from aliquot.chat.contracts import (
+    Done,
+    NoticeGiven,
+    RunEvent,
+    RunFailed,
+    RunStarted,
+    RunState,
+    TextDelta,
+    UsageReported,
+)
+from aliquot.chat.emitter import RunEmitter, RunEventWriter
+from aliquot.chat.errors import Interrupted, LeaseLost
+from aliquot.chat.loop import AgentLoop
+from aliquot.chat.prompt import PROMPT_VERSION
+from aliquot.chat.recovery import Recovery
+from aliquot.chat.run_store import RunStore
+from aliquot.chat.store import ChatStore
+from aliquot.chat.turn import Turn
+from aliquot.identity.api import IdentityApi
+from aliquot.kernel.clock import Clock
+from aliquot.kernel.problems import Problem
+from aliquot.ledger.api import LedgerApi
+from aliquot.ledger.contracts import AuditEvent, RecordRef
+from aliquot.platform.db import Database, DatabaseUnavailable
+from aliquot.platform.telemetry import Metrics
+from aliquot.policy.api import PolicyApi
+from aliquot.policy.contracts import Approval
+
+log = structlog.get_logger(__name__)
+
+_TAKEOVERS_MAX = 3
+_RUNS_BEHIND_HISTORY = 8
+
+
+class Executor:
+    """The runs of this process."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        chats: ChatStore,
+        runs: RunStore,
+        writer: RunEventWriter,
+        loop: AgentLoop,
+        recovery: Recovery,
+        identity: IdentityApi,
+        policy: PolicyApi,
+        ledger: LedgerApi,
+        clock: Clock,
+        metrics: Metrics,
+        owner: uuid.UUID,
+    ) -> None:
+        self._db, self._chats, self._runs, self._writer, self._loop = db, chats, runs, writer, loop
+        self._recovery, self._identity, self._policy, self._ledger = recovery, identity, policy, ledger
+        self._clock, self._metrics, self._owner = clock, metrics, owner
+        self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
+        self._cancelled: set[uuid.UUID] = set()
+        self.closing = False
+
+    def spawn(self, run: Any, *, resumed: bool = False) -> None:
+        """Execute `run` (a row this process holds the lease of) in the background."""
+        if run.id in self._tasks:
+            return
+        task = asyncio.create_task(self._execute(run, resumed), name=f"run {run.id}")
+        self._tasks[run.id] = task
+        self._metrics.active_runs.set(len(self._tasks))
+        task.add_done_callback(lambda _: self._ended(run.id))
+
+    def cancel(self, run_id: uuid.UUID) -> None:
+        """Cancel the run if it executes here; otherwise its process sees the request at its next renewal."""
+        task = self._tasks.get(run_id)
+        if task is not None and run_id not in self._cancelled:
+            self._cancelled.add(run_id)
+            task.cancel()
+
+    async def renew(self) -> None:
+        """Renew the leases of this process's runs and see which of them are to be cancelled or were lost."""
+        run_ids = list(self._tasks)
+        if not run_ids:
+            return
+        async with self._db.begin() as tx:
+            held = await self._runs.renew(tx, self._owner, run_ids, self._clock.now())
+        for run_id, cancel in held.items():
+            if cancel:
+                self.cancel(run_id)
+        for run_id in set(run_ids) - set(held):
+            task = self._tasks.get(run_id)
+            if task is not None and not task.done():
+                log.warning("run_lease_lost", run_id=str(run_id))
+                task.cancel()
+
+    async def take_over(self) -> None:
+        """Go on with runs whose process died."""
+        if self.closing:
+            return
+        async with self._db.begin() as tx:
+            rows = await self._runs.take_over(tx, self._owner, self._clock.now())
+        for row in rows:
+            log.warning("run_taken_over", run_id=str(row.id), takeovers=row.takeovers)
+            self.spawn(row, resumed=True)
+
+    async def stop(self, seconds: float) -> None:
+        """Let running answers finish for a moment, then let go of the rest: the next start takes them over."""
+        self.closing = True
+        tasks = list(self._tasks.values())
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=seconds)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    def _ended(self, run_id: uuid.UUID) -> None:
+        self._tasks.pop(run_id, None)
+        self._cancelled.discard(run_id)
+        self._writer.forget(run_id)
+        self._metrics.active_runs.set(len(self._tasks))
+
+    async def _execute(self, run: Any, resumed: bool) -> None:
+        structlog.contextvars.bind_contextvars(run_id=str(run.id))
+        try:
+            turn = await self._prepare(run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the lease runs out and the run is taken over
+            log.error("run_not_prepared", error=type(error).__name__)
+            return
+        try:
+            await self._answer(turn, resumed)
+        except asyncio.CancelledError:
+            if run.id not in self._cancelled:
+                raise  # shutdown, or the lease is lost
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            await self._end_quietly(turn, "cancelled", None)
+        except LeaseLost:
+            log.warning("run_abandoned", reason="lease lost")
+        except DatabaseUnavailable:
+            log.warning("run_abandoned", reason="database unavailable")
+        except Problem as problem:
+            await self._end_quietly(turn, "failed", problem)
+        except Exception as error:  # noqa: BLE001 - a bug in a tool or provider must not leave a run without an end
+            log.exception("run_crashed", error=type(error).__name__)
+            await self._end_quietly(turn, "failed", Problem())
+
+    async def _answer(self, turn: Turn, resumed: bool) -> None:
+        if resumed:
+            if turn.run.takeovers > _TAKEOVERS_MAX:
+                raise Interrupted
+            await self._recovery.restore(turn)
+        approval = await self._loop.answer(turn)
+        if approval is not None:
+            turn.approval = approval
+            turn.paragraph(_confirmation(approval))
+        await self._end(turn, "waiting_approval" if approval is not None else "done", None)
+
+    async def _prepare(self, run: Any) -> Turn:
+        """Everything the loop needs, with the person's rights as they are now."""
+        async with self._db.begin() as tx:
+            principal = await self._identity.principal(tx, run.person_id, via=run.via, session_id=run.session_id, ip=run.ip)
+            last_seq = await self._runs.last_seq(tx, run.id)
+            branch = await self._chats.branch(tx, run.conversation_id, run.user_message_id)
+            behind = [m.run_id for m in branch if m.run_id is not None and m.role == "assistant"][-_RUNS_BEHIND_HISTORY:]
+            steps = await self._runs.steps(tx, [run.id, *behind])
+            approval = await self._policy.by_next_run(tx, run.id) if run.kind == "continue" else None
+        emitter = RunEmitter(self._writer, self._runs, self._clock, run.id, run.person_id, last_seq)
+        if last_seq == 0:
+            emitter.emit(started_event(run))
+        own = steps.pop(run.id, [])
+        return Turn(
+            run=run, principal=principal, emitter=emitter, owner=self._owner, messages=branch, earlier=steps, steps=own, approval=approval
+        )
+
+    async def _end_quietly(self, turn: Turn, state: RunState, problem: Problem | None) -> None:
+        """End a run that did not go well; what prevents even that leaves it to a take-over."""
+        try:
+            await self._end(turn, state, problem)
+        except (LeaseLost, Problem) as error:
+            log.warning("run_abandoned", reason=type(error).__name__)
+
+    async def _end(self, turn: Turn, state: RunState, problem: Problem | None) -> None:
+        """Commit the answer, usage, state, last events and the audit event together."""
+        await turn.emitter.settle()
+        run, at, text = turn.run, self._clock.now(), turn.text
+        incomplete = state in ("failed", "cancelled")
+        async with self._db.begin() as tx:
+            if text or not incomplete:
+                await self._chats.add_message(
+                    tx, message_id=run.message_id, conversation_id=run.conversation_id, parent_id=run.user_message_id, role="assistant",
+                    subject=run.person_id, text=text, at=at, run_id=run.id, incomplete=incomplete, meta=_meta(turn, problem),
+                )  # fmt: skip
+            values = {
+                "state": state, "finished_at": at, "error_code": problem.code if problem else None, "input_tokens": turn.input_tokens,
+                "output_tokens": turn.output_tokens, "cost": turn.cost, "currency": turn.currency,
+                "approval_id": turn.approval.id if turn.approval is not None else None,
+            }  # fmt: skip
+            await turn.emitter.commit_with(tx, self._owner, self._last_events(turn, state, problem))
+            if not await self._runs.finish(tx, run.id, self._owner, values):
+                raise LeaseLost
+            for step in turn.steps:
+                if step.n == turn.steps[-1].n and not step.tool_uses:
+                    await self._runs.save_step(tx, run.id, run.person_id, step)
+            await self._ledger.append(tx, self._audit(turn, state, problem))
+        self._metrics.runs.labels(kind=run.kind, state=state).inc()
+
+    def _last_events(self, turn: Turn, state: RunState, problem: Problem | None) -> Sequence[RunEvent]:
+        events: list[RunEvent] = []
+        if any(step.model is not None for step in turn.steps):
+            events.append(
+                UsageReported(
+                    input_tokens=turn.input_tokens, output_tokens=turn.output_tokens, cost=format(turn.cost, "f"), currency=turn.currency
+                )
+            )
+        if problem is not None:
+            events.append(RunFailed(code=problem.code, detail=problem.detail, retryable=problem.retryable))
+        else:
+            events.append(Done(state=state, message_id=str(turn.run.message_id), confidence=turn.confidence))
+        return events
+
+    def _audit(self, turn: Turn, state: RunState, problem: Problem | None) -> AuditEvent:
+        run = turn.run
+        model = next((step.model for step in reversed(turn.steps) if step.model), None)
+        return AuditEvent(
+            action=f"run.{'ended' if state == 'done' else state}",
+            actor="system",
+            on_behalf_of=str(run.person_id),
+            via=run.via,
+            record=RecordRef(type="run", id=str(run.id)),
+            run_id=run.id,
+            outcome={"done": "ok", "waiting_approval": "pending"}.get(state, "failed"),  # type: ignore[arg-type]  # literal values
+            reason=problem.code if problem is not None else None,
+            content={"answer": turn.text.encode()},
+            subject=run.person_id,
+            versions={"prompt": PROMPT_VERSION} | ({"model": model} if model else {}),
+        )
+
+
+def started_event(run: Any) -> RunStarted:
+    """The first event of a run."""
+    return RunStarted(
+        conversation_id=str(run.conversation_id),
+        message_id=str(run.message_id),
+        user_message_id=str(run.user_message_id) if run.user_message_id and run.kind == "chat" else None,
+        parent_run_id=str(run.parent_run_id) if run.parent_run_id else None,
+    )
+
+
+def _confirmation(approval: Approval) -> str:
+    needs = approval.decision.obligations
+    how = "a signature by somebody else" if "sign" in needs else "a second person" if "two_person" in needs else "your confirmation"
+    return f"{approval.preview.summary}\n\nThis needs {how} before anything happens (approval `{approval.id}`)."
+
+
+def _meta(turn: Turn, problem: Problem | None) -> dict[str, Any]:
+    usage = {"input_tokens": turn.input_tokens, "output_tokens": turn.output_tokens, "cost": format(turn.cost, "f"), "currency": turn.currency}
+    meta: dict[str, Any] = {"confidence": turn.confidence, "usage": usage, "tool_calls": turn.tool_calls}
+    if turn.approval is not None:
+        meta["approval_id"] = str(turn.approval.id)
+    if problem is not None:
+        meta["error"] = {"code": problem.code, "detail": problem.detail}
+    return meta
+
+

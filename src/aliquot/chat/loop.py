@@ -1,0 +1,207 @@
+"""The agent loop: ask the model (or the router), execute what it asks for, until there is an answer or a person must decide.
+
+It only yields run events and fills the `Turn`; committing the outcome is `executor`'s job.
+"""
+
+from aliquot.chat.calls import Calls, new_call_id
+from aliquot.chat.contracts import NoticeGiven, ToolCallStart
+from aliquot.chat.errors import TooManySteps
+from aliquot.chat.history import History
+from aliquot.chat.prompt import system_prompt
+from aliquot.chat.run_store import RunStore, Step
+from aliquot.chat.turn import Turn
+from aliquot.kernel.canonical import canonical_json
+from aliquot.kernel.clock import Clock
+from aliquot.models.api import ModelsApi
+from aliquot.models.contracts import ModelDone, ModelRequest, Notice, TextDelta, ThinkingDelta, ToolSpec, ToolUseDone, ToolUseStart
+from aliquot.platform.db import Database
+from aliquot.platform.settings import Limits
+from aliquot.policy.contracts import Approval
+from aliquot.routing.api import RoutingApi
+from aliquot.routing.contracts import Route, RouteQuery
+from aliquot.tools.api import ToolsApi
+
+
+_NOT_EXECUTED = frozenset({"rejected", "withdrawn", "expired"})
+
+
+class AgentLoop:
+    """Answers one turn."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        store: RunStore,
+        models: ModelsApi,
+        routing: RoutingApi,
+        tools: ToolsApi,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self._db, self._store, self._models, self._routing, self._tools = db, store, models, routing, tools
+        self._calls = Calls(tools)
+        self._clock, self._limits = clock, limits
+
+    async def answer(self, turn: Turn) -> Approval | None:
+        """Fill `turn` with the answer; the approval the run stops at, if any."""
+        if turn.run.kind == "continue":
+            finished = await self._after_decision(turn)
+            if finished:
+                return None
+        if self._models.configured:
+            return await self._with_model(turn)
+        return await self._with_router(turn)
+
+    # --- with a language model
+
+    async def _with_model(self, turn: Turn) -> Approval | None:
+        for n in range(self._limits.model_steps_per_run):
+            step = self._known_step(turn, n) or await self._ask(turn, n)
+            if not step.tool_uses:
+                return None
+            if step.state == "done":
+                continue
+            approval = await self._calls.run(turn, step)
+            step.state = "done"
+            await self._save(turn, step)
+            if approval is not None:
+                return approval
+            turn.emitter.check()
+        raise TooManySteps
+
+    def _known_step(self, turn: Turn, n: int) -> Step | None:
+        """A step answered before a take-over is not asked again."""
+        return next((step for step in turn.steps if step.n == n and step.state != "started"), None)
+
+    async def _ask(self, turn: Turn, n: int) -> Step:
+        attempts = next((step.attempts for step in turn.steps if step.n == n), 1)
+        turn.steps = [step for step in turn.steps if step.n != n]
+        if n > 0:
+            async with self._db.begin() as tx:
+                await self._store.begin_step(tx, turn.run_id, n, attempts)
+        said = len(turn.said)
+        async for event in self._models.stream(self._request(turn, n, attempts)):
+            if isinstance(event, TextDelta):
+                if len(turn.said) == said and said:
+                    turn.say("\n\n")  # text of a later step starts a paragraph of its own
+                turn.say(event.text)
+                await turn.emitter.pace()
+            elif isinstance(event, ModelDone):
+                return await self._answered(turn, n, attempts, event)
+            else:
+                self._show(turn, event)
+        raise AssertionError("a model stream ends with ModelDone or raises")
+
+    def _show(self, turn: Turn, event: ThinkingDelta | ToolUseStart | ToolUseDone | Notice) -> None:
+        if isinstance(event, ThinkingDelta):
+            turn.emitter.thinking(event.text)
+        elif isinstance(event, ToolUseStart):
+            turn.emitter.emit(ToolCallStart(call_id=event.call_id, name=event.name))
+        elif isinstance(event, Notice):
+            turn.emitter.emit(NoticeGiven(code=event.code, text=event.text))
+
+    async def _answered(self, turn: Turn, n: int, attempts: int, done: ModelDone) -> Step:
+        uses = [{"call_id": use.call_id, "name": use.name, "arguments": use.arguments} for use in done.message.tool_uses]
+        step = Step(
+            n=n, text=done.message.text, tool_uses=uses, native=list(done.message.native), native_provider=done.message.native_provider,
+            model=done.model, input_tokens=done.usage.input_tokens, output_tokens=done.usage.output_tokens, cost=str(done.usage.cost),
+            currency=done.usage.currency, state="answered" if uses else "done", attempts=attempts,
+        )  # fmt: skip
+        turn.steps.append(step)
+        if done.stop_reason == "length":
+            turn.emitter.emit(NoticeGiven(code="length", text="The answer was cut off at the model's length limit."))
+        if uses:  # a final answer is committed with the message itself
+            await self._save(turn, step)
+        return step
+
+    def _request(self, turn: Turn, n: int, attempts: int) -> ModelRequest:
+        history = History(turn.messages, turn.earlier)
+        messages = [*history.turns(), *history.steps(turn.steps, pinned=True)]
+        specs = [
+            ToolSpec(name=info.name, description=info.description, parameters=info.parameters)
+            for info in self._tools.for_person(turn.principal)
+        ]
+        return ModelRequest(
+            system=system_prompt(self._clock.now(), turn.principal.roles), messages=tuple(messages), tools=tuple(specs), model=turn.run.model,
+            person_id=turn.principal.id, run_id=turn.run_id, call_key=f"{turn.run_id}:{n}:{attempts}",
+        )  # fmt: skip
+
+    # --- without one
+
+    async def _with_router(self, turn: Turn) -> Approval | None:
+        if turn.steps and turn.steps[0].tool_uses:
+            return await self._follow(turn, turn.steps[0])
+        question = turn.messages[-1].content if turn.messages else ""
+        names = tuple(info.name for info in self._tools.for_person(turn.principal))
+        prior = History(turn.messages[:-1], turn.earlier).prior_calls()
+        async with self._db.begin() as tx:
+            route = await self._routing.route(tx, RouteQuery(text=question, tools=names, prior=prior))
+        if not route.accepted or route.tool is None:
+            turn.paragraph(self._cannot(turn, route))
+            return None
+        turn.confidence = route.probability
+        use = {"call_id": new_call_id(), "name": route.tool, "arguments": canonical_json(route.arguments).decode()}
+        step = Step(n=0, tool_uses=[use], source="router", state="answered", confidence=route.probability)
+        turn.steps = [step]
+        await self._save(turn, step)
+        return await self._follow(turn, step)
+
+    async def _follow(self, turn: Turn, step: Step) -> Approval | None:
+        """Execute the router's (or a direct) call; the tool's own rendering is the answer."""
+        turn.confidence = step.confidence
+        approval = await self._calls.run(turn, step)
+        step.state = "done"
+        await self._save(turn, step)
+        if approval is None and step.results:
+            turn.paragraph(str(step.results[-1]["rendered"]))
+        return approval
+
+    def _cannot(self, turn: Turn, route: Route) -> str:
+        """What Aliquot can do, when it does not know what was meant. Nothing is invented."""
+        if route.tool is not None and route.missing and route.probability >= route.threshold:
+            wanted = " and ".join(name.replace("_", " ") for name in route.missing)
+            known = route.explanation.get("candidates", {})
+            options = "; ".join(f"{name}: {', '.join(values)}" for name, values in known.items() if values)
+            return f"Which {wanted} do you mean?" + (f" Known: {options}." if options else "")
+        lines = [f"- **{info.name.replace('_', ' ')}**: {info.description.split('. ')[0].rstrip('.')}." for info in self._tools.for_person(turn.principal)]
+        return (
+            "I am not sure what you mean, so I did not guess. Without a language model I can answer questions for these tools:\n\n"
+            + "\n".join(lines)
+            + "\n\nFor free conversation an administrator can configure a language model: see `docs/models.md` "
+            "(a models file named by `ALIQUOT_MODELS`, or `aliquot models pull`)."
+        )
+
+    # --- after a person's decision
+
+    async def _after_decision(self, turn: Turn) -> bool:
+        """Execute (or not) what was decided; True when the answer is complete."""
+        approval = turn.approval
+        if approval is None:
+            raise AssertionError("a continued run has an approval")
+        step = self._known_step(turn, 0)
+        if step is None:
+            step = Step(n=0, source="approval")
+            if approval.state in _NOT_EXECUTED:
+                sentence = _refusal(approval)
+                self._calls.refused(turn, step, approval, sentence)
+                step.results[0]["rendered"] = sentence
+            else:  # also after a crash: what was executed is replayed, what was in flight is `unknown`
+                await self._calls.approved(turn, step, approval)
+            step.state = "done"
+            turn.steps = [step]
+            await self._save(turn, step)
+        if not self._models.configured or turn.run.parent_run_id is None:
+            turn.paragraph(str(step.results[0].get("rendered", "")))
+            return True
+        return False
+
+    async def _save(self, turn: Turn, step: Step) -> None:
+        async with self._db.begin() as tx:
+            await self._store.save_step(tx, turn.run_id, turn.principal.id, step)
+
+
+def _refusal(approval: Approval) -> str:
+    if approval.state == "rejected":
+        return f"Rejected: {approval.preview.summary} was not done."
+    return f"Not done ({approval.state}): {approval.preview.summary}"

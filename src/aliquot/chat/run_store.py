@@ -1,0 +1,197 @@
+"""SQL and sealing of runs: leases, steps, events."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from aliquot.chat.contracts import Run, RunUsage, StoredEvent
+from aliquot.chat.tables import run, run_event, run_step
+from aliquot.platform.db import Transaction
+from aliquot.platform.vault import Vault
+
+LEASE = timedelta(seconds=15)
+_UNFINISHED = ("queued", "running")
+
+# Rows of runs that another process took over are not inserted: the lease is the fence (DESIGN §4, crash rule).
+_INSERT_EVENTS = text(
+    "INSERT INTO run_event (run_id, seq, kind, payload) "
+    "SELECT e.run_id, e.seq, e.kind, e.payload FROM unnest("
+    "CAST(:run_ids AS uuid[]), CAST(:seqs AS int[]), CAST(:kinds AS text[]), CAST(:payloads AS bytea[])) AS e(run_id, seq, kind, payload) "
+    "JOIN run r ON r.id = e.run_id AND r.lease_owner = :owner"
+)
+
+
+class Step(msgspec.Struct, kw_only=True):
+    """One turn of the loop: what the model (or the router) said and what its calls gave. Sealed as JSON."""
+
+    n: int
+    text: str = ""
+    tool_uses: list[dict[str, str]] = msgspec.field(default_factory=list)
+    """`{call_id, name, arguments}` as asked for."""
+    results: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    """`{call_id, name, arguments, outcome, text}` of the calls that ended, in order."""
+    native: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    native_provider: str | None = None
+    source: str = "model"
+    model: str | None = None
+    confidence: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: str = "0"
+    currency: str = "USD"
+    state: str = "started"
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SealedEvent:
+    """An event ready to be inserted and then fanned out."""
+
+    event: StoredEvent
+    sealed: bytes
+
+
+class RunStore:
+    """Runs, steps and events: rows in, opened contracts out."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    # --- runs
+
+    async def create(self, tx: Transaction, values: dict[str, Any]) -> bool:
+        """Insert a run; False when its id or idempotency key is already there."""
+        row = {"state": "queued", "takeovers": 0, "cancel_requested": False, "input_tokens": 0, "output_tokens": 0, "cost": Decimal(0)}
+        made = await tx.scalar(insert(run).values(**row, currency="USD", **values).on_conflict_do_nothing().returning(run.c.id))
+        return made is not None
+
+    async def get(self, tx: Transaction, run_id: uuid.UUID) -> Row[Any] | None:
+        return await tx.row(select(run).where(run.c.id == run_id))
+
+    async def owned(self, tx: Transaction, person_id: uuid.UUID, run_id: uuid.UUID) -> Row[Any] | None:
+        """The run, if `person_id` started it."""
+        return await tx.row(select(run).where(run.c.id == run_id, run.c.person_id == person_id))
+
+    async def by_idempotency_key(self, tx: Transaction, key: str) -> Row[Any] | None:
+        return await tx.row(select(run).where(run.c.idempotency_key == key))
+
+    async def claim(self, tx: Transaction, run_id: uuid.UUID, owner: uuid.UUID, at: datetime) -> Row[Any] | None:
+        """Take a queued run for this process; None when somebody else has it or it has ended."""
+        return await tx.row(
+            update(run)
+            .where(run.c.id == run_id, run.c.state == "queued", func.coalesce(run.c.lease_until, at) <= at)
+            .values(state="running", lease_owner=owner, lease_until=at + LEASE)
+            .returning(run)
+        )
+
+    async def take_over(self, tx: Transaction, owner: uuid.UUID, at: datetime, limit: int = 20) -> Sequence[Row[Any]]:
+        """Take runs whose lease is dead; several processes never get the same one."""
+        dead = (
+            select(run.c.id).where(run.c.state.in_(_UNFINISHED), run.c.lease_until < at).order_by(run.c.created_at).limit(limit)
+        ).with_for_update(skip_locked=True)
+        return await tx.rows(
+            update(run)
+            .where(run.c.id.in_(dead.scalar_subquery()))
+            .values(state="running", lease_owner=owner, lease_until=at + LEASE, takeovers=run.c.takeovers + 1)
+            .returning(run)
+        )
+
+    async def renew(self, tx: Transaction, owner: uuid.UUID, run_ids: Sequence[uuid.UUID], at: datetime) -> dict[uuid.UUID, bool]:
+        """Renew the leases this process still holds: run → whether its cancellation was asked for."""
+        rows = await tx.rows(
+            update(run)
+            .where(run.c.id.in_(run_ids), run.c.lease_owner == owner, run.c.state == "running")
+            .values(lease_until=at + LEASE)
+            .returning(run.c.id, run.c.cancel_requested)
+        )
+        return {row.id: row.cancel_requested for row in rows}
+
+    async def expire_all_leases(self, tx: Transaction, at: datetime) -> None:
+        """Every lease is dead. Only true for a server that holds the data folder alone, at its start."""
+        await tx.execute(update(run).where(run.c.state.in_(_UNFINISHED)).values(lease_until=at - timedelta(seconds=1)))
+
+    async def request_cancel(self, tx: Transaction, run_id: uuid.UUID) -> None:
+        await tx.execute(update(run).where(run.c.id == run_id).values(cancel_requested=True))
+
+    async def finish(self, tx: Transaction, run_id: uuid.UUID, owner: uuid.UUID, values: dict[str, Any]) -> bool:
+        """Write the final state; False when the lease was lost."""
+        done = await tx.scalar(update(run).where(run.c.id == run_id, run.c.lease_owner == owner).values(**values).returning(run.c.id))
+        return done is not None
+
+    # --- steps
+
+    async def begin_step(self, tx: Transaction, run_id: uuid.UUID, n: int, attempts: int = 1) -> None:
+        """Record that step `n` is about to ask the model (again, when `attempts` > 1)."""
+        statement = insert(run_step).values(run_id=run_id, n=n, state="started", attempts=attempts)
+        await tx.execute(statement.on_conflict_do_update(index_elements=["run_id", "n"], set_={"attempts": attempts}))
+
+    async def save_step(self, tx: Transaction, run_id: uuid.UUID, subject: uuid.UUID, step: Step) -> None:
+        """Store what step `step.n` gave so far."""
+        sealed = self._vault.seal(subject, msgspec.json.encode(step), aad=f"run_step:{run_id}:{step.n}")
+        values = {"state": step.state, "attempts": step.attempts, "body": sealed}
+        statement = insert(run_step).values(run_id=run_id, n=step.n, **values)
+        await tx.execute(statement.on_conflict_do_update(index_elements=["run_id", "n"], set_=values))
+
+    async def steps(self, tx: Transaction, run_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Step]]:
+        """The steps of these runs, in order."""
+        rows = await tx.rows(select(run_step).where(run_step.c.run_id.in_(run_ids)).order_by(run_step.c.run_id, run_step.c.n))
+        steps: dict[uuid.UUID, list[Step]] = {}
+        for row in rows:
+            if row.body is None:
+                step = Step(n=row.n, state=row.state, attempts=row.attempts)
+            else:
+                step = msgspec.json.decode(self._vault.open(row.body, aad=f"run_step:{row.run_id}:{row.n}"), type=Step)
+            steps.setdefault(row.run_id, []).append(step)
+        return steps
+
+    # --- events
+
+    def seal_event(self, subject: uuid.UUID, event: StoredEvent) -> SealedEvent:
+        return SealedEvent(event, self._vault.seal(subject, event.payload, aad=f"run_event:{event.run_id}:{event.seq}"))
+
+    async def insert_events(self, tx: Transaction, owner: uuid.UUID, events: Sequence[SealedEvent]) -> int:
+        """Insert events of runs this process holds; the number inserted."""
+        result = await tx.execute(
+            _INSERT_EVENTS,
+            {
+                "run_ids": [e.event.run_id for e in events],
+                "seqs": [e.event.seq for e in events],
+                "kinds": [e.event.kind for e in events],
+                "payloads": [e.sealed for e in events],
+                "owner": owner,
+            },
+        )
+        return int(result.rowcount)
+
+    async def held(self, tx: Transaction, owner: uuid.UUID, run_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+        """Which of these runs this process still holds."""
+        rows = await tx.rows(select(run.c.id).where(run.c.id.in_(run_ids), run.c.lease_owner == owner))
+        return {row.id for row in rows}
+
+    async def events(self, tx: Transaction, run_id: uuid.UUID, after: int, limit: int = 500) -> list[StoredEvent]:
+        """Events with seq > `after`, in order."""
+        statement = select(run_event).where(run_event.c.run_id == run_id, run_event.c.seq > after).order_by(run_event.c.seq).limit(limit)
+        return [
+            StoredEvent(run_id, row.seq, row.kind, self._vault.open(row.payload, aad=f"run_event:{run_id}:{row.seq}"))
+            for row in await tx.rows(statement)
+        ]
+
+    async def last_seq(self, tx: Transaction, run_id: uuid.UUID) -> int:
+        return int(await tx.scalar(select(func.coalesce(func.max(run_event.c.seq), 0)).where(run_event.c.run_id == run_id)))
+
+
+def run_view(row: Row[Any]) -> Run:
+    """A row of `run` as its owner sees it."""
+    return Run(
+        id=row.id, conversation_id=row.conversation_id, kind=row.kind, state=row.state, message_id=row.message_id,
+        user_message_id=row.user_message_id, parent_run_id=row.parent_run_id, approval_id=row.approval_id, error_code=row.error_code,
+        created_at=row.created_at, finished_at=row.finished_at, model=row.model,
+        usage=RunUsage(input_tokens=row.input_tokens, output_tokens=row.output_tokens, cost=row.cost, currency=row.currency),
+    )  # fmt: skip

@@ -1,0 +1,178 @@
+"""SQL and sealing of conversations and messages. Runs are in `run_store`."""
+
+import hmac
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Row, and_, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from aliquot.chat.contracts import Conversation, ConversationKind, Message
+from aliquot.chat.tables import conversation, message
+from aliquot.kernel.ids import new_id
+from aliquot.platform.db import Transaction
+from aliquot.platform.vault import Vault
+
+_LIVE = and_(conversation.c.deleted_at.is_(None))
+_HISTORY_MAX = 200
+
+
+class ChatStore:
+    """Conversations and messages: rows in, opened contracts out."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._client_id_key = vault.derive("chat.client_id")
+
+    # --- conversations
+
+    async def create_conversation(
+        self, tx: Transaction, owner_id: uuid.UUID, kind: ConversationKind, client_id: str | None, title: str | None, at: datetime
+    ) -> uuid.UUID:
+        """A new conversation, or the one that already has this client id (two first messages at once make one)."""
+        conversation_id = new_id()
+        statement = insert(conversation).values(
+            id=conversation_id, owner_id=owner_id, kind=kind, created_at=at, updated_at=at,
+            client_id_hash=self._client_hash(owner_id, client_id) if client_id is not None else None,
+            client_id=self._seal(owner_id, client_id, f"conversation.client_id:{conversation_id}"),
+            title=self._seal(owner_id, title, f"conversation.title:{conversation_id}"),
+        )  # fmt: skip
+        if client_id is None:
+            await tx.execute(statement)
+            return conversation_id
+        made = await tx.scalar(statement.on_conflict_do_nothing().returning(conversation.c.id))
+        if made is None:
+            found = await self.find_by_client_id(tx, owner_id, client_id)
+            if found is None:
+                raise LookupError("a conversation with this client id was closed at this moment")
+            return uuid.UUID(str(found.id))
+        return conversation_id
+
+    async def find_by_client_id(self, tx: Transaction, owner_id: uuid.UUID, client_id: str) -> Row[Any] | None:
+        """The open conversation this owner calls `client_id`."""
+        return await tx.row(
+            select(conversation).where(
+                conversation.c.owner_id == owner_id,
+                conversation.c.client_id_hash == self._client_hash(owner_id, client_id),
+                conversation.c.closed_at.is_(None),
+                _LIVE,
+            )
+        )
+
+    async def find(self, tx: Transaction, owner_id: uuid.UUID, conversation_id: uuid.UUID) -> Row[Any] | None:
+        """The conversation with this id, if `owner_id` owns it: ownership is enforced here, for every caller."""
+        return await tx.row(select(conversation).where(conversation.c.id == conversation_id, conversation.c.owner_id == owner_id, _LIVE))
+
+    async def list_conversations(
+        self, tx: Transaction, owner_id: uuid.UUID, limit: int, after: tuple[datetime, uuid.UUID] | None
+    ) -> Sequence[Conversation]:
+        """The owner's conversations, most recently used first; those of kind `api` and `tool` are hidden."""
+        c = conversation.c
+        statement = select(conversation).where(c.owner_id == owner_id, c.kind.in_(["chat", "session"]), _LIVE)
+        if after is not None:
+            statement = statement.where(or_(c.updated_at < after[0], and_(c.updated_at == after[0], c.id < after[1])))
+        rows = await tx.rows(statement.order_by(c.updated_at.desc(), c.id.desc()).limit(limit))
+        return [self.open_conversation(row) for row in rows]
+
+    async def set_title(self, tx: Transaction, owner_id: uuid.UUID, conversation_id: uuid.UUID, title: str, at: datetime) -> None:
+        sealed = self._seal(owner_id, title, f"conversation.title:{conversation_id}")
+        await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(title=sealed, updated_at=at))
+
+    async def mark_deleted(self, tx: Transaction, conversation_id: uuid.UUID, at: datetime) -> None:
+        await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(deleted_at=at))
+
+    async def close(self, tx: Transaction, conversation_id: uuid.UUID, at: datetime) -> None:
+        await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(closed_at=at))
+
+    def open_conversation(self, row: Row[Any]) -> Conversation:
+        return Conversation(
+            id=row.id, kind=row.kind, created_at=row.created_at, updated_at=row.updated_at, last_message_at=row.last_message_at,
+            head_id=row.head_id, client_id=self._open(row.client_id, f"conversation.client_id:{row.id}"),
+            title=self._open(row.title, f"conversation.title:{row.id}"),
+        )  # fmt: skip
+
+    # --- messages
+
+    async def add_message(
+        self,
+        tx: Transaction,
+        *,
+        message_id: uuid.UUID,
+        conversation_id: uuid.UUID,
+        parent_id: uuid.UUID | None,
+        role: Literal["user", "assistant"],
+        subject: uuid.UUID,
+        text: str,
+        at: datetime,
+        run_id: uuid.UUID | None = None,
+        incomplete: bool = False,
+        meta: dict[str, Any] | None = None,
+    ) -> None:
+        """Store a message under `subject`'s key and make it the head of its conversation."""
+        sealed_meta = self._vault.seal(subject, msgspec.json.encode(meta), aad=f"message.meta:{message_id}") if meta else None
+        await tx.execute(
+            insert(message).values(
+                id=message_id, conversation_id=conversation_id, parent_id=parent_id, role=role,
+                author_id=subject if role == "user" else None, run_id=run_id, incomplete=incomplete, created_at=at, meta=sealed_meta,
+                body=self._vault.seal(subject, text.encode(), aad=f"message.body:{message_id}"),
+            )
+        )  # fmt: skip
+        await tx.execute(
+            update(conversation)
+            .where(conversation.c.id == conversation_id)
+            .values(head_id=message_id, last_message_at=at, updated_at=func.greatest(conversation.c.updated_at, literal(at)))
+        )
+
+    async def get_message(self, tx: Transaction, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message | None:
+        row = await tx.row(select(message).where(message.c.id == message_id, message.c.conversation_id == conversation_id))
+        return self.open_message(row) if row is not None else None
+
+    async def branch(self, tx: Transaction, conversation_id: uuid.UUID, head_id: uuid.UUID | None, limit: int = _HISTORY_MAX) -> list[Message]:
+        """The messages from the root to `head_id`, oldest first; at most the newest `limit`."""
+        if head_id is None:
+            return []
+        chain = (
+            select(message, literal(1).label("depth"))
+            .where(message.c.id == head_id, message.c.conversation_id == conversation_id)
+            .cte("chain", recursive=True)
+        )
+        parent = message.alias("parent")
+        chain = chain.union_all(
+            select(parent, (chain.c.depth + 1).label("depth")).where(parent.c.id == chain.c.parent_id, chain.c.depth < limit)
+        )
+        rows = await tx.rows(select(chain).order_by(chain.c.depth.desc()))
+        return [self.open_message(row) for row in rows]
+
+    async def list_messages(
+        self, tx: Transaction, conversation_id: uuid.UUID, limit: int, before: tuple[datetime, uuid.UUID] | None
+    ) -> list[Message]:
+        """Newest first; a page stays stable while messages arrive."""
+        c = message.c
+        statement = select(message).where(c.conversation_id == conversation_id)
+        if before is not None:
+            statement = statement.where(or_(c.created_at < before[0], and_(c.created_at == before[0], c.id < before[1])))
+        rows = await tx.rows(statement.order_by(c.created_at.desc(), c.id.desc()).limit(limit))
+        return [self.open_message(row) for row in rows]
+
+    def open_message(self, row: Row[Any]) -> Message:
+        meta = json.loads(self._open(row.meta, f"message.meta:{row.id}") or "{}")
+        return Message(
+            id=row.id, conversation_id=row.conversation_id, parent_id=row.parent_id, role=row.role, created_at=row.created_at,
+            run_id=row.run_id, incomplete=row.incomplete, content=self._open(row.body, f"message.body:{row.id}") or "",
+            citations=tuple(meta.pop("citations", ())), metadata=meta,
+        )  # fmt: skip
+
+    # --- sealing
+
+    def _client_hash(self, owner_id: uuid.UUID, client_id: str) -> bytes:
+        return hmac.digest(self._client_id_key, owner_id.bytes + client_id.encode(), "sha256")
+
+    def _seal(self, subject: uuid.UUID, text: str | None, aad: str) -> bytes | None:
+        return None if text is None else self._vault.seal(subject, text.encode(), aad=aad)
+
+    def _open(self, sealed: bytes | None, aad: str) -> str | None:
+        return None if sealed is None else self._vault.open(sealed, aad=aad).decode()

@@ -1,0 +1,71 @@
+"""The state of one run while it executes: what is known, what was said so far, what it cost."""
+
+import uuid
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from aliquot.chat.contracts import Message
+from aliquot.chat.emitter import RunEmitter
+from aliquot.chat.run_store import Step
+from aliquot.identity.contracts import Principal
+from aliquot.policy.contracts import Approval
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """One execution of one run."""
+
+    run: Any
+    """The row of `run`."""
+    principal: Principal
+    emitter: RunEmitter
+    owner: uuid.UUID
+    messages: list[Message] = field(default_factory=list)
+    """The branch up to and including the user's message."""
+    earlier: dict[uuid.UUID, list[Step]] = field(default_factory=dict)
+    """Steps of the runs behind `messages`."""
+    steps: list[Step] = field(default_factory=list)
+    """Steps of this run."""
+    approval: Approval | None = None
+    """The approval this run continues from, or the one it ended at."""
+    said: list[str] = field(default_factory=list)
+    confidence: float | None = None
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    repeated: bool = False
+    """A model step was already repeated after a crash."""
+
+    @property
+    def run_id(self) -> uuid.UUID:
+        run_id: uuid.UUID = self.run.id
+        return run_id
+
+    def say(self, text: str) -> None:
+        """Add to the answer and send it."""
+        if text:
+            self.said.append(text)
+            self.emitter.text(text)
+
+    def paragraph(self, text: str) -> None:
+        """Add a paragraph of our own to the answer."""
+        self.say(("\n\n" if self.said and text else "") + text)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.said)
+
+    @property
+    def input_tokens(self) -> int:
+        return sum(step.input_tokens for step in self.steps)
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(step.output_tokens for step in self.steps)
+
+    @property
+    def cost(self) -> Decimal:
+        return sum((Decimal(step.cost) for step in self.steps), Decimal(0))
+
+    @property
+    def currency(self) -> str:
+        return next((step.currency for step in self.steps if step.model is not None), "USD")
