@@ -11,6 +11,10 @@ Via = Literal["session", "api_key", "cli", "system"]
 
 ROLES = ("admin", "scientist", "clinician", "reviewer", "viewer", "service")
 
+FIRST_PASSWORD_FILE = "first-password"
+"""In the data folder, 0600: where the first administrator's password is left when there is no terminal to print it on.
+Identity deletes it once that password was used."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
@@ -25,10 +29,29 @@ class Principal:
     session_id: uuid.UUID | None = None
     """The login session; None for API keys. Only a session may decide approvals."""
     ip: str | None = None
+    must_change: bool = False
+    """The one-time password was not changed yet: only the password itself may be changed."""
 
     def may(self, permission: str) -> bool:
         """True when a role of this person grants `permission` (`noun.verb`)."""
         return permission in self.permissions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who causes a change, for the audit log: a person's id, `system` or `anonymous`."""
+
+    id: str
+    via: Via
+    ip: str | None = None
+
+    @classmethod
+    def of(cls, principal: Principal) -> "Actor":
+        return cls(id=str(principal.id), via=principal.via, ip=principal.ip)
+
+
+SYSTEM = Actor(id="system", via="system")
+CLI = Actor(id="system", via="cli")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +66,16 @@ class Person:
     active: bool
     created_at: Timestamp
     may_sign: bool = False
+    must_change: bool = False
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPerson:
+    """A person just made, with the one-time password when none was given; it is shown once and stored nowhere in clear."""
+
+    person: Person
+    password: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +85,45 @@ class Login:
     token: str
     user: Person
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A log-in of a person that is still good."""
+
+    id: uuid.UUID
+    created_at: Timestamp
+    expires_at: Timestamp
+    ip: str | None
+    current: bool
+    """The session the question came through."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """An API key as listed: never its secret."""
+
+    id: uuid.UUID
+    prefix: str
+    """The public part, `alq_<prefix>.`, by which a person recognises the key."""
+    name: str
+    created_at: Timestamp
+    expires_at: Timestamp | None
+    last_used_at: Timestamp | None
+    """Recorded at most once a minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewApiKey:
+    """A key just made; `secret` is the whole bearer value, shown once."""
+
+    key: ApiKey
+    secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """A single-use pass for one WebSocket handshake."""
+
+    ticket: str
+    expires_at: Timestamp
