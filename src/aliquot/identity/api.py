@@ -246,8 +246,11 @@ class IdentityApi:
         """Disable a person (their sessions and keys end at once and for good) or enable them again. Raises NotFound, LastAdmin."""
         return await self._people.set_active(tx, person_id, active, by=by)
 
-    async def reset_password(self, tx: Transaction, person_id: uuid.UUID, *, password: str | None = None, by: Actor) -> str | None:
-        """Set a password that must be changed, end the person's sessions; the one-time password unless one was given."""
+    async def reset_password(self, tx: Transaction, person_id: uuid.UUID, *, password: str | None = None, by: Actor) -> str:
+        """Give a person a password that must be changed (made unless given) and end their sessions; that password.
+
+        Raises NotFound, WeakPassword.
+        """
         return await self._sessions.reset_password(tx, person_id, password, by=by)
 
     async def clean(self, tx: Transaction) -> None:

@@ -2,7 +2,6 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from aliquot.kernel.clock import Timestamp
@@ -84,7 +83,7 @@ class Login:
 
     token: str
     user: Person
-    expires_at: datetime
+    expires_at: Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,17 +123,20 @@ class Sessions:
         await self._people.audit(tx, Actor.of(principal), "password.changed", principal.id, version=row.version)
         return None
 
-    async def reset_password(self, tx: Transaction, person_id: uuid.UUID, password: str | None, *, by: Actor) -> str | None:
-        """Give a person a new one-time password (returned unless given) and end their sessions. Raises NotFound, WeakPassword."""
+    async def reset_password(self, tx: Transaction, person_id: uuid.UUID, password: str | None, *, by: Actor) -> str:
+        """Give a person a password that must be changed, made unless given, and end their sessions; the password.
+
+        Raises NotFound, WeakPassword.
+        """
         found = await self._people.find(tx, person_id, lock=True)
-        person = self._people.person(found)
-        if password is not None:
-            require_strength(password, email=person.email)
-        given = password if password is not None else one_time_password()
-        row = await self._people.set_password(tx, person_id, given, must_change=True)
+        if password is None:
+            password = one_time_password()
+        else:
+            require_strength(password, email=self._people.person(found).email)
+        row = await self._people.set_password(tx, person_id, password, must_change=True)
         await store.revoke_sessions(tx, person_id, self._clock.now())
         await self._people.audit(tx, by, "password.reset", person_id, version=row.version)
-        return given if password is None else None
+        return password
 
     async def ticket(self, tx: Transaction, principal: Principal) -> Ticket:
         """A pass for one WebSocket handshake within 30 seconds, good for the session it was asked through."""
