@@ -12,6 +12,26 @@ depends_on = None
 _APPEND_ONLY = ("audit_event", "audit_log", "audit_node")
 
 
+# `audit_event.tx` holds numbers that one database cluster counts. After a logical restore into another cluster they start anew:
+# the owner calls this (`aliquot db upgrade`), and new events get numbers above all old ones. ALTER TABLE waits for every
+# transaction that wrote an event, so none keeps a number of the old kind.
+_REBASE = """
+CREATE FUNCTION aliquot_ledger_rebase() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE here bigint; top bigint; waiting bigint[];
+BEGIN
+  SELECT system_identifier INTO here FROM pg_control_system();
+  IF (SELECT cluster FROM audit_state) = here THEN RETURN false; END IF;
+  LOCK TABLE audit_event IN ACCESS EXCLUSIVE MODE;
+  SELECT coalesce(max(tx), 0) INTO top FROM audit_event;
+  SELECT coalesce(array_agg(DISTINCT e.tx), '{}') INTO waiting FROM audit_event AS e
+    WHERE NOT EXISTS (SELECT FROM audit_log AS l WHERE l.event_id = e.id);
+  UPDATE audit_state SET cluster = here, tx_offset = top, seen_xmax = top + 1, seen_running = waiting;
+  EXECUTE format('ALTER TABLE audit_event ALTER COLUMN tx SET DEFAULT ((pg_current_xact_id())::text)::bigint + %s', top);
+  RETURN true;
+END $$
+"""
+
+
 def upgrade() -> None:
     _events()
     _log()
@@ -20,6 +40,7 @@ def upgrade() -> None:
         "SELECT 1, 0, sha256(''), 0, '{}', system_identifier, 0 FROM pg_control_system()"
     )
     _guards()
+    op.execute(_REBASE)
 
 
 def downgrade() -> None:

@@ -1,0 +1,245 @@
+"""The sequencer: gives committed events their place in the log, and signs where the log stands.
+
+One process is elected by a PostgreSQL advisory lock that its connection holds; all its work runs on that connection, so a
+lost connection is a lost office. Each cycle is one transaction: new events, their leaf hashes, the tree nodes they complete,
+the new root and its signed checkpoint become visible together or not at all. A checkpoint that was signed but not committed
+never left this process. The files are written afterwards and are made good at the next start.
+
+Finding new events. `audit_event.tx` is the number of the writing transaction. `Seen` says which transactions were finished
+when the log last grew. A cycle reads, in one snapshot, the events of transactions that were unfinished then: those it can
+see are committed and not in the log (each transaction is taken whole), those it cannot see are still unfinished in the new
+`Seen`. So every committed event is taken exactly once, whatever the order of commits, with two index look-ups.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aliquot.kernel.clock import Clock
+from aliquot.ledger import store
+from aliquot.ledger.errors import LogRefused
+from aliquot.ledger.files import CHECKPOINT, LogFiles
+from aliquot.ledger.merkle import WIDTH, Node, Range, Tile, Tree, encode_bundle, leaf_hash, levels, tile_path, tiles_between
+from aliquot.ledger.note import LogKey, NoteError, TreeHead, checkpoint_text, parse_checkpoint
+from aliquot.platform.db import Database, Transaction
+
+log = structlog.get_logger(__name__)
+
+_ELECTION = 0x616C_7365_7131  # any fixed number: whoever holds this advisory lock is the sequencer
+_PUBLISH_TILES = 8
+
+
+class Sequencer:
+    """Runs until cancelled. Every process may run one; one at a time works, the others wait for its office."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: LogFiles,
+        key: LogKey,
+        clock: Clock,
+        *,
+        interval_seconds: float = 0.2,
+        poll_seconds: float = 0.5,
+        batch: int = 2_000,
+    ) -> None:
+        """`database` is a pool of the login `aliquot_sequencer`. `interval_seconds` apart at least, checkpoints follow new
+        events; `poll_seconds` is how long events of other processes wait when nobody calls `wake`."""
+        self._database = database
+        self._files = files
+        self._key = key
+        self._clock = clock
+        self._interval = interval_seconds
+        self._poll = poll_seconds
+        self._batch = batch
+        self._woken = asyncio.Event()
+        self._tree = Tree()
+        self._published = 0
+        self._checkpoint_published = False
+        self.refused: str | None = None
+        """Why the log is not extended, for health; None when all is well."""
+        self.files_error: str | None = None
+        """Why the files lag behind the database, for health; None when they do not."""
+
+    def wake(self) -> None:
+        """Events were committed in this process: look now instead of at the next poll. Call it from the event loop."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Stand for election and work; again after a lost database connection."""
+        while True:
+            try:
+                await self._serve(until_idle=False)
+            except LogRefused as error:
+                self.refused = str(error)
+                log.error("ledger_refused", reason=self.refused)
+            except (DBAPIError, OSError) as error:
+                log.warning("sequencer_interrupted", error=type(error).__name__)
+            await asyncio.sleep(self._poll)
+
+    async def run_once(self) -> None:
+        """Bring the log and its files up to date with what is committed now, then resign. For tests and tools."""
+        await self._serve(until_idle=True)
+
+    async def _serve(self, *, until_idle: bool) -> None:
+        async with self._database.engine.connect() as conn:
+            await conn.execution_options(isolation_level="REPEATABLE READ")
+            try:
+                if not await self._elected(conn):
+                    return
+                await self._examine(conn)
+                self.refused = None
+                while True:
+                    self._woken.clear()
+                    busy = await self._cycle(conn)
+                    busy = await self._publish(conn) or busy
+                    if not busy and until_idle:
+                        return
+                    if not busy:
+                        await self._rest()
+            finally:
+                await conn.invalidate()  # closing the connection is what gives the advisory lock back, whatever happened
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(self._interval)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._poll):
+                await self._woken.wait()
+
+    async def _elected(self, conn: AsyncConnection) -> bool:
+        async with conn.begin():
+            return bool(await Transaction(conn).scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _ELECTION}))
+
+    async def _examine(self, conn: AsyncConnection) -> None:
+        """Take up the log where it stands. Raises LogRefused when database, key and published files contradict each other."""
+        async with conn.begin():
+            tx = Transaction(conn)
+            state = await store.state(tx)
+            _, cluster = await store.snapshot(tx, 0)
+            if cluster != state.cluster:
+                raise LogRefused("this database was restored into another PostgreSQL cluster: run `aliquot db upgrade` as its owner")
+            self._tree = await _load_tree(tx, state)
+            if state.note is not None:
+                head = self._opened(state.note, "the database")
+                if (head.size, head.root_hash) != (state.size, state.root_hash):
+                    raise LogRefused("the stored checkpoint does not belong to the stored log: the database was altered")
+            await self._compare_files(tx, state)
+
+    async def _compare_files(self, tx: Transaction, state: store.State) -> None:
+        """What was published may only ever be extended."""
+        published = await asyncio.to_thread(self._files.checkpoint)
+        if published is None:
+            self._published, self._checkpoint_published = 0, False
+            return
+        head = self._opened(published, str(self._files.folder))
+        if head.size > state.size:
+            raise LogRefused(
+                f"{head.size} events were signed and published, the database holds {state.size}: it was rolled back. "
+                f"Restore the newer database, or move {self._files.folder} away to accept the loss"
+            )
+        if head.size and (await store.hashes_of(tx, [Range(0, head.size)], head.size))[0] != head.root_hash:
+            raise LogRefused(f"the first {head.size} events differ from what was signed and published: the database was altered")
+        self._published, self._checkpoint_published = head.size, True
+
+    def _opened(self, note: str, where: str) -> TreeHead:
+        try:
+            head = parse_checkpoint(self._key.open(note))
+        except NoteError as error:
+            raise LogRefused(f"the checkpoint in {where} is not signed by the log's key {self._key.vkey}: {error}") from error
+        if head.origin != self._key.origin:
+            raise LogRefused(f"the checkpoint in {where} belongs to another log")
+        return head
+
+    async def _cycle(self, conn: AsyncConnection) -> bool:
+        """Take the new events into the log; True when more are waiting."""
+        async with conn.begin():
+            tx = Transaction(conn)
+            state = await store.state(tx)
+            if state.size != self._tree.size:
+                raise LogRefused("the log was extended by another process: the advisory lock does not hold")
+            events = await store.new_events(tx, state.seen, self._batch)
+            if not events:
+                return False
+            now, _ = await store.snapshot(tx, state.tx_offset)
+            full = sum(event.tx >= state.seen.xmax for event in events) >= self._batch
+            seen = _cut(now, events[-1].tx) if full else now
+            tree = await self._extend(tx, state, events, seen)
+        self._tree = tree
+        return full
+
+    async def _extend(self, tx: Transaction, state: store.State, events: Sequence[store.NewEvent], seen: store.Seen) -> Tree:
+        tree = self._tree.copy()
+        hashes = [leaf_hash(event.body) for event in events]
+        nodes: list[Node] = []
+        for leaf in hashes:
+            nodes += tree.append(leaf)
+        await store.extend_log(tx, state.size, [event.id for event in events], hashes, nodes)
+        root = tree.root()
+        note = self._key.sign(checkpoint_text(TreeHead(self._key.origin, tree.size, root)))
+        moved = await store.advance(tx, old=state.size, size=tree.size, root=root, note=note, at=self._clock.now(), seen=seen)
+        if not moved:
+            raise LogRefused("the log was extended by another process: the advisory lock does not hold")
+        return tree
+
+    async def _publish(self, conn: AsyncConnection) -> bool:
+        """Write files for what is committed, a bounded number per call; True when more are left to write."""
+        size = self._tree.size
+        if self._published == size and (self._checkpoint_published or size == 0):
+            return False
+        target = min(size, (self._published // WIDTH + _PUBLISH_TILES) * WIDTH)
+        async with conn.begin():
+            tx = Transaction(conn)
+            files, full = await self._tiles(tx, self._published, target)
+            note = (await store.state(tx)).note if target == size else None
+        try:
+            await asyncio.to_thread(self._files.write, files)
+            if note is not None:
+                await asyncio.to_thread(self._files.write, [(CHECKPOINT, note.encode())])
+            await asyncio.to_thread(self._files.remove_partials, full)
+        except OSError as error:  # a full disk: the database goes on, the files follow when there is room
+            self.files_error = f"{type(error).__name__}: {error.strerror}"
+            log.error("tlog_files_not_written", error=self.files_error)
+            return False
+        self.files_error = None
+        self._published, self._checkpoint_published = target, note is not None
+        return target < size
+
+    async def _tiles(self, tx: Transaction, old: int, new: int) -> tuple[list[tuple[str, bytes]], list[str]]:
+        """Files that a log of `new` events has and one of `old` had not, and the paths of the full tiles among them."""
+        start = old // WIDTH * WIDTH
+        rows = await store.entries(tx, start, new)
+        files, full = [], []
+        for level in range(levels(new)):
+            for tile in tiles_between(old, new, level):
+                part = rows[tile.n * WIDTH - start :][: tile.width] if level == 0 else []
+                hashes = [row[0] for row in part] if level == 0 else await store.tile(tx, tile)
+                files.append((tile_path(tile), b"".join(hashes)))
+                if level == 0:
+                    files.append((tile_path(tile, entries=True), encode_bundle(row[1] for row in part)))
+                if tile.width == WIDTH:
+                    full += [tile_path(tile)] + [tile_path(tile, entries=True)] * (level == 0)
+        return files, full
+
+
+def _cut(now: store.Seen, last: int) -> store.Seen:
+    """`now`, as far as transaction `last`: those after it are left for the next cycle."""
+    return store.Seen(last + 1, tuple(x for x in now.running if x <= last))
+
+
+async def _load_tree(tx: Transaction, state: store.State) -> Tree:
+    edges = []
+    for level in range(levels(state.size)):
+        count = state.size >> 8 * level
+        edges.append(await store.tile(tx, Tile(level, count // WIDTH, count % WIDTH)) if count % WIDTH else [])
+    try:
+        tree = Tree(state.size, edges)
+    except ValueError as error:
+        raise LogRefused("entries of the log are missing: the database was altered") from error
+    if tree.root() != state.root_hash:
+        raise LogRefused("the stored hashes do not give the stored root: the database was altered")
+    return tree
