@@ -1,11 +1,13 @@
 """What other domains see of policy: what is asked, what is decided, and approvals."""
 
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Timestamp
+from aliquot.platform.db import Transaction
 
 Effect = Literal["read", "write", "external", "instrument"]
 Verdict = Literal["allow", "deny", "confirm"]
@@ -58,6 +60,7 @@ class Decision:
     policy_version: str
     """SHA-256 of the active bundle."""
     input_sha256: str
+    """HMAC-SHA256 of everything that went in, under a key of the site: comparable with later decisions, not guessable."""
     took_us: int = 0
 
 
@@ -101,3 +104,77 @@ class Approval:
     reason: str | None = None
     may_decide: bool = False
     """Whether the person who asks may decide it now."""
+
+
+Meaning = Literal["authorship", "review", "approval", "responsibility", "rejection"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """The two components of an electronic signature (21 CFR 11.200): the session names the person, this proves it again."""
+
+    meaning: Meaning
+    password: str | None = field(default=None, repr=False)
+    otp: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A verified signature."""
+
+    printed_name: str
+    """The signer's name as it was at that moment (21 CFR 11.50)."""
+
+
+class VerifySignature(Protocol):
+    """Checks that `principal` may sign and that the password or one-time password is theirs, at this moment.
+
+    Raises a Problem otherwise. What it writes to `tx` for a failure (lock-out counters) is kept by `kept_refusals`.
+    """
+
+    def __call__(self, tx: Transaction, principal: Principal, signature: Signature) -> Awaitable[Signed]: ...
+
+
+ContinueRun = Callable[[Transaction, uuid.UUID], Awaitable[None]]
+"""Defers the continuation of a run (the approval's `next_run_id`) in the given transaction."""
+
+
+class DescribeCall(Protocol):
+    """What the policy is told about a call that somebody only asks about: the tool's facts and the facts of this call.
+
+    Comes from `tools`, which stands above policy. Raises NotFound for an unknown tool, InvalidInput for arguments that do not fit.
+    """
+
+    def __call__(
+        self, tx: Transaction, principal: Principal, tool: str, arguments: dict[str, Any]
+    ) -> Awaitable[tuple[ToolFacts, dict[str, Any]]]: ...
+
+
+Choice = Literal["approve", "reject"]
+ExecutionOutcome = Literal["ok", "failed", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """An approval that ran out, and the run that waits for it."""
+
+    approval_id: uuid.UUID
+    run_id: uuid.UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    """One logged decision: who asked for which tool and what the answer was. Arguments are not kept."""
+
+    id: uuid.UUID
+    at: Timestamp
+    user_id: uuid.UUID
+    tool: str
+    decision: Verdict
+    reasons: tuple[Reason, ...]
+    risk: int
+    obligations: tuple[str, ...]
+    policy_version: str
+    input_sha256: str
+    took_us: int
+    run_id: uuid.UUID | None

@@ -1,0 +1,197 @@
+"""The door to policy: decisions about tool calls, and approvals."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from aliquot.identity.contracts import Principal
+from aliquot.kernel.canonical import canonical_json
+from aliquot.kernel.clock import Clock
+from aliquot.kernel.ids import new_id
+from aliquot.kernel.problems import NotFound, Problem
+from aliquot.ledger.api import LedgerApi
+from aliquot.ledger.contracts import AuditEvent, RecordRef
+from aliquot.platform.db import Database, Transaction
+from aliquot.platform.settings import Settings
+from aliquot.platform.vault import Vault
+from aliquot.policy import store
+from aliquot.policy.bundles import BundleSource, default_source
+from aliquot.policy.contracts import (
+    Approval,
+    ApprovalState,
+    Choice,
+    ContinueRun,
+    Decision,
+    DecisionRecord,
+    ExecutionOutcome,
+    Expired,
+    Preview,
+    Query,
+    Signature,
+    ToolFacts,
+    Verdict,
+    VerifySignature,
+)
+from aliquot.policy.engine import Engine
+from aliquot.policy.errors import RecordedRefusal
+from aliquot.policy.service import Approvals
+
+_INPUT_KEY = "policy/input"
+
+
+class PolicyApi:
+    """Decides about tool calls and keeps approvals. Executes nothing."""
+
+    def __init__(
+        self, ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings, *, verify_signature: VerifySignature,
+        continue_run: ContinueRun | None = None, bundle: BundleSource | None = None,
+    ) -> None:  # fmt: skip
+        """`bundle` is the shipped one unless given. Raises BundleRefused for one that does not hold: there is no start without a policy.
+
+        `continue_run` may be set later (bootstrap binds it to chat); until then no approval can be decided.
+        """
+        self._ledger = ledger
+        self._vault = vault
+        self._clock = clock
+        self._settings = settings
+        self._engine = Engine.load(bundle or default_source(), vault.derive(_INPUT_KEY))
+        self._approvals = Approvals(ledger, vault, clock, seconds=settings.limits.approval_seconds, verify_signature=verify_signature)
+        self.continue_run: ContinueRun = continue_run or _continue_nothing
+
+    @property
+    def policy_version(self) -> str:
+        """SHA-256 of the active bundle."""
+        return self._engine.bundle.version
+
+    def use_bundle(self, source: BundleSource) -> None:
+        """Replace the active bundle in one step. Raises BundleRefused and keeps the old one when `source` does not hold."""
+        self._engine = Engine.load(source, self._vault.derive(_INPUT_KEY))
+
+    async def decide(self, tx: Transaction, query: Query) -> Decision:
+        """May this call happen? Every answer is logged in `tx`; a deny or confirm is an audit event too. Never raises for the query."""
+        decision = self._engine.evaluate(query)
+        record_id = await self._log(tx, query, decision)
+        if decision.decision != "allow":
+            await self._ledger.append(tx, _event(query, decision, record_id))
+        return decision
+
+    async def explain(
+        self, tx: Transaction, principal: Principal, tool: ToolFacts, arguments: dict[str, Any], facts: dict[str, Any]
+    ) -> Decision:
+        """What `decide` would answer for this hypothetical call; nothing is logged."""
+        del tx  # part of the shape: a later bundle may be read from the database
+        return self._engine.evaluate(Query(principal=principal, tool=tool, arguments=arguments, facts=facts))
+
+    async def decisions(
+        self, tx: Transaction, *, user_id: uuid.UUID | None = None, decision: Verdict | None = None, limit: int = 50,
+        after: uuid.UUID | None = None,
+    ) -> tuple[list[DecisionRecord], uuid.UUID | None]:  # fmt: skip
+        """Logged decisions, newest first, and the cursor of the next page."""
+        found = await store.decisions(tx, user_id=user_id, decision=decision, limit=limit + 1, after=after)
+        return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+    async def request_approval(self, tx: Transaction, *, query: Query, decision: Decision, call_id: str, preview: Preview) -> Approval:
+        """Store a request to act, bound by hash to all of this. Raises InvalidInput for what has no canonical JSON form."""
+        return await self._approvals.request(tx, query, decision, call_id, preview)
+
+    async def decide_approval(
+        self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, decision: Choice, *, reason: str | None = None,
+        signature: Signature | None = None,
+    ) -> Approval:  # fmt: skip
+        """Approve or reject, once. Allocates `next_run_id` and defers its run in `tx`, for both answers.
+
+        Use inside `kept_refusals`. Raises NotFound, SessionRequired, OwnRequest, MayNotSign, AlreadyDecided, ApprovalExpired,
+        ApprovalDamaged, ReasonRequired, SignatureRequired, SignatureRefused.
+        """
+        return await self._approvals.decide(
+            tx, principal, approval_id, decision, reason=reason, signature=signature, continue_run=self.continue_run
+        )
+
+    async def begin_execution(self, tx: Transaction, approval_id: uuid.UUID, *, query_now: Query, preview_now: Preview) -> Approval:
+        """From approved to executing, when nothing changed since: execute the returned arguments after this transaction committed.
+
+        The policy is asked again, with the requester's rights of now. Raises NotFound, ApprovalExpired, IllegalTransition, and
+        ApprovalStale whose member `changed` says what differs; the approval is `failed` then. Use inside `kept_refusals`, or catch
+        RecordedRefusal inside the transaction: a roll-back loses the trace, but never lets anything be executed.
+        """
+        row = await store.approval(tx, approval_id, lock=True)
+        if row is None:
+            raise NotFound
+        query = replace(query_now, tainted=query_now.tainted or self._approvals.tainted(row))
+        current = self._engine.evaluate(query)
+        await self._log(tx, query, current)
+        return await self._approvals.begin_execution(tx, row, query, preview_now, current)
+
+    async def finish_execution(self, tx: Transaction, approval_id: uuid.UUID, outcome: ExecutionOutcome) -> Approval:
+        """From executing to done, failed or unknown. Raises IllegalTransition (inside `kept_refusals`) from any other state."""
+        return await self._approvals.finish_execution(tx, approval_id, outcome)
+
+    async def mark_unknown(self, tx: Transaction, approval_id: uuid.UUID) -> Approval:
+        """The process died while executing: nobody knows whether it happened. Does nothing in any other state."""
+        return await self._approvals.finish_execution(tx, approval_id, "unknown", tolerant=True)
+
+    async def resolve_in_flight(self, tx: Transaction) -> list[uuid.UUID]:
+        """Safety net for `mark_unknown`, for a loop: what has been executing longer than any tool may take becomes unknown."""
+        return await self._approvals.resolve_in_flight(tx, older_than_seconds=self._settings.limits.tool_seconds * 4 + 60)
+
+    async def expire_due(self, tx: Transaction) -> list[Expired]:
+        """Mark what has run out, at most 200 at a time, for a loop. Reading never depends on it."""
+        return await self._approvals.expire_due(tx)
+
+    async def withdraw(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
+        """The requester takes a pending request back. Use inside `kept_refusals`."""
+        return await self._approvals.withdraw(tx, principal, approval_id)
+
+    async def get(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
+        """One approval I requested or may decide. Raises NotFound, and ApprovalDamaged inside `kept_refusals`."""
+        return await self._approvals.get(tx, principal, approval_id)
+
+    async def list(
+        self, tx: Transaction, principal: Principal, *, state: ApprovalState | None = None, limit: int = 50, after: uuid.UUID | None = None
+    ) -> tuple[list[Approval], uuid.UUID | None]:
+        """What I requested or may decide, newest first, and the cursor of the next page."""
+        return await self._approvals.page(tx, principal, state=state, limit=limit, after=after)
+
+    async def by_next_run(self, tx: Transaction, run_id: uuid.UUID) -> Approval | None:
+        """The approval whose decision continues in run `run_id`. Raises Damaged or Erased when it cannot be read."""
+        return await self._approvals.by_next_run(tx, run_id)
+
+    async def _log(self, tx: Transaction, query: Query, decision: Decision) -> uuid.UUID:
+        record = DecisionRecord(
+            id=new_id(), at=self._clock.now(), user_id=query.principal.id, tool=query.tool.name, decision=decision.decision,
+            reasons=decision.reasons, risk=decision.risk, obligations=decision.obligations, policy_version=decision.policy_version,
+            input_sha256=decision.input_sha256, took_us=decision.took_us, run_id=query.run_id,
+        )  # fmt: skip
+        await store.insert_decision(tx, record)
+        return record.id
+
+
+@asynccontextmanager
+async def kept_refusals(db: Database) -> AsyncIterator[Transaction]:
+    """A transaction at the edge in which a recorded refusal is committed (its state and audit event) and then raised."""
+    refusal: Problem | None = None
+    async with db.begin() as tx:
+        try:
+            yield tx
+        except RecordedRefusal as problem:
+            refusal = problem
+    if refusal is not None:
+        raise refusal
+
+
+def _event(query: Query, decision: Decision, record_id: uuid.UUID) -> AuditEvent:
+    person = query.principal
+    content = {"arguments": canonical_json(query.arguments)} if decision.input_sha256 else {}  # without one there are no canonical bytes
+    return AuditEvent(
+        action="tool_call.denied" if decision.decision == "deny" else "tool_call.held", actor=str(person.id),
+        record=RecordRef(type="policy_decision", id=str(record_id)), outcome="denied" if decision.decision == "deny" else "pending",
+        via=person.via, ip=person.ip, run_id=query.run_id, tool=query.tool.name,
+        reason=" ".join(reason.policy_id for reason in decision.reasons)[:1000], content=content, subject=person.id if content else None,
+        versions={"policy": decision.policy_version, "tool_schema": query.tool.schema_sha256},
+    )  # fmt: skip
+
+
+async def _continue_nothing(tx: Transaction, run_id: uuid.UUID) -> None:
+    raise RuntimeError("PolicyApi.continue_run was not bound: a decision would lead nowhere")

@@ -1,0 +1,230 @@
+"""Policy bundles: three Cedar sets over one schema. Loading refuses whatever could later be skipped in silence.
+
+An erroring `forbid` is skipped by Cedar, which would turn a deny into an allow; so every policy is validated strictly here, and
+the engine treats any error at evaluation as a deny.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any, Literal
+
+import cedarpy
+
+from aliquot.kernel.canonical import content_hash
+
+SetName = Literal["authz", "obligations", "risk"]
+FactType = Literal["Bool", "String", "Long"]
+
+APPROVING = frozenset({"confirm", "sign", "two_person"})
+"""Obligations that need a person before anything happens."""
+OBLIGATIONS = ("sign", "two_person", "confirm", "reason_required", "training_valid")
+"""All obligations the engine enforces, strongest first."""
+RESERVED_IDS = frozenset({"default-deny", "engine-error", "missing-permission", "bad-input", "training-expired", "gmp-never-automatic"})
+"""Policy ids the engine itself gives as reasons."""
+
+_SETS: tuple[SetName, ...] = ("authz", "obligations", "risk")
+_ANNOTATIONS: dict[SetName, str | None] = {"authz": None, "obligations": "obligation", "risk": "weight"}
+_POLICY_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_DECLARED = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*)\?\s*:\s*(Bool|String|Long)\s*$")
+_MAX_CHARS = 2_000_000
+_MAX_POLICIES = 5_000
+
+
+class BundleRefused(Exception):
+    """The bundle cannot be used; the text names the set, the policy and the fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleSource:
+    """The texts of a bundle and the decisions it promises (golden cases)."""
+
+    schema: str
+    authz: str
+    obligations: str
+    risk: str
+    golden: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def version(self) -> str:
+        """SHA-256 over the canonical JSON of the four texts, line ends normalised."""
+        texts = {"schema": self.schema, "authz": self.authz, "obligations": self.obligations, "risk": self.risk}
+        return content_hash({name: text.replace("\r\n", "\n").strip() for name, text in texts.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInfo:
+    """What the engine needs of one policy besides its Cedar form."""
+
+    id: str
+    text: str
+    obligation: str | None = None
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The parsed policies that can say anything about one tool."""
+
+    authz: cedarpy.PolicySet
+    duties: cedarpy.PolicySet
+    """Obligations and risk weights in one set: one evaluation answers both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A validated bundle, parsed once."""
+
+    version: str
+    schema: cedarpy.Schema
+    facts: Mapping[str, FactType]
+    """Facts the schema declares."""
+    args: Mapping[str, FactType]
+    """Arguments the schema declares."""
+    policies: Mapping[str, PolicyInfo]
+    golden: tuple[dict[str, Any], ...]
+    general: Selection
+    by_tool: Mapping[str, Selection] = field(default_factory=dict)
+
+    def select(self, tool: str) -> Selection:
+        """The policies to evaluate for `tool`: the general ones and those whose scope names it."""
+        return self.by_tool.get(tool, self.general)
+
+
+def default_source() -> BundleSource:
+    """The texts of the bundle shipped with Aliquot."""
+    return read_source(resources.files("aliquot.policy") / "bundle")
+
+
+def read_source(folder: Traversable) -> BundleSource:
+    """The bundle in `folder` (four texts and `golden.json`). Raises BundleRefused."""
+    try:
+        texts = {name: (folder / f"{name}.cedar").read_text("utf-8") for name in _SETS}
+        schema = (folder / "schema.cedarschema").read_text("utf-8")
+        golden = json.loads((folder / "golden.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleRefused(f"the policy bundle cannot be read: {type(error).__name__}") from error
+    if not isinstance(golden, list):
+        raise BundleRefused("golden.json must be a list of cases")
+    return BundleSource(schema=schema, golden=tuple(golden), **texts)
+
+
+def compile_bundle(source: BundleSource) -> Bundle:
+    """Parse and strictly validate `source`. Raises BundleRefused; never returns a bundle with a fault it knows of."""
+    if sum(len(text) for text in (source.schema, source.authz, source.obligations, source.risk)) > _MAX_CHARS:
+        raise BundleRefused("the policy bundle is too large")
+    try:
+        schema = cedarpy.Schema.from_str(source.schema)
+    except ValueError as error:
+        raise BundleRefused(f"schema: {error}") from error
+    infos: dict[str, PolicyInfo] = {}
+    forms: dict[SetName, dict[str, dict[str, Any]]] = {}
+    for name in _SETS:
+        forms[name] = _policies_of(name, getattr(source, name), schema, infos)
+    if len(infos) > _MAX_POLICIES:
+        raise BundleRefused("the policy bundle holds too many policies")
+    duties = {**forms["obligations"], **forms["risk"]}
+    tools = {tool for form in (*forms["authz"].values(), *duties.values()) if (tool := _tool_of(form)) is not None}
+    return Bundle(
+        version=source.version,
+        schema=schema,
+        facts=_declared(source.schema, "Facts"),
+        args=_declared(source.schema, "Args"),
+        policies=infos,
+        golden=source.golden,
+        general=_selection(forms["authz"], duties, None),
+        by_tool={tool: _selection(forms["authz"], duties, tool) for tool in tools},
+    )
+
+
+def _policies_of(name: SetName, text: str, schema: cedarpy.Schema, infos: dict[str, PolicyInfo]) -> dict[str, dict[str, Any]]:
+    """The JSON form of each policy of one set under its own id; adds to `infos`."""
+    try:
+        parsed = json.loads(cedarpy.policies_to_json_str(text))
+        validated = cedarpy.validate_policies(text, schema)
+    except ValueError as error:
+        raise BundleRefused(f"{name}: {error}") from error
+    if not validated.validation_passed or validated.errors:
+        raise BundleRefused(f"{name}: " + "; ".join(str(error) for error in validated.errors[:5]))
+    if parsed.get("templates") or parsed.get("templateLinks"):
+        raise BundleRefused(f"{name}: templates are not accepted")
+    forms: dict[str, dict[str, Any]] = {}
+    for form in parsed["staticPolicies"].values():
+        info = _info(name, form)
+        if info.id in infos:
+            raise BundleRefused(f"{name}: the policy id {info.id} is used twice")
+        infos[info.id] = info
+        forms[info.id] = form
+    return forms
+
+
+def _info(name: SetName, form: Mapping[str, Any]) -> PolicyInfo:
+    annotations: dict[str, str] = {key: value or "" for key, value in (form.get("annotations") or {}).items()}
+    policy_id = annotations.pop("id", "")
+    if not _POLICY_ID.fullmatch(policy_id):
+        raise BundleRefused(f"{name}: a policy has no usable @id (got {policy_id!r})")
+    if policy_id in RESERVED_IDS:
+        raise BundleRefused(f"{name}: the policy id {policy_id} is reserved")
+    text = annotations.pop("reason", "") or annotations.pop("text", "")
+    if not text.strip() or len(text) > 500:
+        raise BundleRefused(f"{name}: the policy {policy_id} has no usable @reason")
+    if name != "authz" and form["effect"] != "permit":
+        raise BundleRefused(f"{name}: the policy {policy_id} is a forbid, which would hide other obligations")
+    own = _ANNOTATIONS[name]
+    value = annotations.pop(own, "") if own is not None else ""
+    if annotations:
+        raise BundleRefused(f"{name}: the policy {policy_id} has an annotation nothing enforces: @{min(annotations)}")
+    if name == "obligations" and value not in OBLIGATIONS:
+        raise BundleRefused(f"{name}: the policy {policy_id} names no known @obligation (got {value!r})")
+    if name == "risk" and not re.fullmatch(r"\d{1,2}|100", value, re.ASCII):
+        raise BundleRefused(f"{name}: the policy {policy_id} needs a @weight of 0 to 100 (got {value!r})")
+    return PolicyInfo(
+        id=policy_id, text=text.strip(), obligation=value if name == "obligations" else None, weight=int(value) if name == "risk" else 0
+    )
+
+
+def _tool_of(form: Mapping[str, Any]) -> str | None:
+    """The only tool a policy's scope names, or None when it can match several."""
+    scope = form["resource"]
+    entity = scope.get("entity") if scope.get("op") == "==" else None
+    if isinstance(entity, dict) and entity.get("type") == "Tool":
+        return str(entity["id"])
+    return None
+
+
+def _selection(authz: Mapping[str, dict[str, Any]], duties: Mapping[str, dict[str, Any]], tool: str | None) -> Selection:
+    return Selection(authz=_policy_set(_for_tool(authz, tool)), duties=_policy_set(_for_tool(duties, tool)))
+
+
+def _for_tool(forms: Mapping[str, dict[str, Any]], tool: str | None) -> Iterable[tuple[str, dict[str, Any]]]:
+    return ((policy_id, form) for policy_id, form in forms.items() if _tool_of(form) in {None, tool})
+
+
+def _policy_set(forms: Iterable[tuple[str, dict[str, Any]]]) -> cedarpy.PolicySet:
+    """Parsed policies whose Cedar ids are our ids, so that diagnostics name them."""
+    document = {"staticPolicies": dict(forms), "templates": {}, "templateLinks": []}
+    try:
+        return cedarpy.PolicySet.from_json_str(json.dumps(document))
+    except ValueError as error:
+        raise BundleRefused(f"the policies cannot be put together: {error}") from error
+
+
+def _declared(schema: str, name: str) -> dict[str, FactType]:
+    """The optional Bool, String and Long attributes of the record type `name` in the schema's text."""
+    plain = re.sub(r"//[^\n]*", "", schema)
+    found = re.search(rf"\btype\s+{name}\s*=\s*\{{([^{{}}]*)\}}\s*;", plain)
+    if found is None:
+        raise BundleRefused(f"schema: the record type {name} is missing")
+    declared: dict[str, FactType] = {}
+    for part in found[1].split(","):
+        if not part.strip():
+            continue
+        match = _DECLARED.match(part)
+        if match is None:
+            raise BundleRefused(f"schema: {name} may hold only optional Bool, String and Long attributes")
+        kind: Any = match[2]
+        declared[match[1]] = kind
+    return declared

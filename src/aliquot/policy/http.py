@@ -1,0 +1,149 @@
+"""Routes of policy: approvals, explanations, the log of decisions."""
+
+import uuid
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, Field
+
+from aliquot.identity.contracts import Principal
+from aliquot.identity.http import IdentityServices, PrincipalDep, require
+from aliquot.kernel.ids import parse_id
+from aliquot.kernel.problems import InvalidInput, NotFound
+from aliquot.platform.http import Body, Page
+from aliquot.policy.api import PolicyApi, kept_refusals
+from aliquot.policy.contracts import Approval, ApprovalState, Choice, DecisionRecord, DescribeCall, Meaning, Reason, Signature, Verdict
+
+router = APIRouter(tags=["policy"])
+
+_Limit = Annotated[int, Query(ge=1, le=200)]
+_PolicyReader = Annotated[Principal, Depends(require("policy.read"))]
+_Secret = Annotated[str, Field(min_length=1, max_length=1024, repr=False)]
+
+
+class PolicyServices(IdentityServices, Protocol):
+    """What these routes need of `app.state.services`."""
+
+    policy: PolicyApi
+    describe_call: DescribeCall
+
+
+class SignatureBody(Body):
+    meaning: Meaning
+    password: _Secret | None = None
+    otp: _Secret | None = None
+
+
+class DecisionBody(Body):
+    decision: Choice
+    reason: Annotated[str, Field(max_length=2_000)] | None = None
+    signature: SignatureBody | None = None
+
+
+class ExplainBody(Body):
+    user: Annotated[str, Field(min_length=1, max_length=320)]
+    tool: Annotated[str, Field(min_length=1, max_length=200)]
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class Decided(BaseModel):
+    """A decided approval, and the run that goes on with it."""
+
+    approval: Approval
+    run_id: uuid.UUID | None
+
+
+class Explanation(BaseModel):
+    """What the policy would answer. `reasons` is never empty."""
+
+    decision: Verdict
+    reasons: tuple[Reason, ...]
+    risk: int
+    obligations: tuple[str, ...]
+    policy_version: str
+
+
+def services_of(request: Request) -> PolicyServices:
+    services: PolicyServices = request.app.state.services
+    return services
+
+
+@router.get("/api/approvals")
+async def approvals(
+    request: Request, principal: PrincipalDep, state: ApprovalState | None = None, limit: _Limit = 50, after: str | None = None
+) -> Page[Approval]:
+    """What I requested or may decide, newest first."""
+    services = services_of(request)
+    async with services.db.begin() as tx:
+        items, following = await services.policy.list(tx, principal, state=state, limit=limit, after=_cursor(after))
+    return Page(items=items, next=None if following is None else str(following))
+
+
+@router.get("/api/approvals/{approval_id}")
+async def approval(request: Request, principal: PrincipalDep, approval_id: str) -> Approval:
+    """One approval, with the preview of what would happen."""
+    services = services_of(request)
+    async with kept_refusals(services.db) as tx:
+        return await services.policy.get(tx, principal, _id(approval_id))
+
+
+@router.post("/api/approvals/{approval_id}/decision", status_code=202)
+async def decide(request: Request, principal: PrincipalDep, approval_id: str, body: DecisionBody) -> Decided:
+    """Approve or reject, once and for good. Needs a login session; what was asked goes on in the run of the answer."""
+    services, given = services_of(request), body.signature
+    signature = None if given is None else Signature(meaning=given.meaning, password=given.password, otp=given.otp)
+    async with kept_refusals(services.db) as tx:
+        decided = await services.policy.decide_approval(
+            tx, principal, _id(approval_id), body.decision, reason=body.reason, signature=signature
+        )  # fmt: skip
+    return Decided(approval=decided, run_id=decided.next_run_id)
+
+
+@router.post("/api/approvals/{approval_id}/withdraw")
+async def withdraw(request: Request, principal: PrincipalDep, approval_id: str) -> Approval:
+    """Take back a request of mine that nobody decided yet."""
+    services = services_of(request)
+    async with kept_refusals(services.db) as tx:
+        return await services.policy.withdraw(tx, principal, _id(approval_id))
+
+
+@router.post("/api/policy/explain")
+async def explain(request: Request, _: _PolicyReader, body: ExplainBody) -> Explanation:
+    """What the policy would answer if this person called this tool now. Nothing is executed, nothing is logged as a decision."""
+    services = services_of(request)
+    async with services.db.begin() as tx:
+        person = await services.identity.person(tx, parse_id(body.user) or body.user)
+        if not person.active:
+            raise InvalidInput("This person is disabled and may do nothing.")
+        subject = await services.identity.principal(tx, person.id, via="session")
+        tool, facts = await services.describe_call(tx, subject, body.tool, body.arguments)
+        found = await services.policy.explain(tx, subject, tool, body.arguments, facts)
+    return Explanation(
+        decision=found.decision, reasons=found.reasons, risk=found.risk, obligations=found.obligations, policy_version=found.policy_version
+    )
+
+
+@router.get("/api/policy/decisions")
+async def decisions(
+    request: Request, _: _PolicyReader, user_id: uuid.UUID | None = None, decision: Verdict | None = None, limit: _Limit = 50,
+    after: str | None = None,
+) -> Page[DecisionRecord]:  # fmt: skip
+    """Every decision about a tool call, newest first; arguments are not kept."""
+    services = services_of(request)
+    async with services.db.begin() as tx:
+        items, following = await services.policy.decisions(tx, user_id=user_id, decision=decision, limit=limit, after=_cursor(after))
+    return Page(items=items, next=None if following is None else str(following))
+
+
+def _id(text: str) -> uuid.UUID:
+    found = parse_id(text)
+    if found is None:
+        raise NotFound
+    return found
+
+
+def _cursor(text: str | None) -> uuid.UUID | None:
+    found = None if text is None else parse_id(text)
+    if text is not None and found is None:
+        raise InvalidInput("after: not a cursor of this list")
+    return found

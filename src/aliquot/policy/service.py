@@ -1,0 +1,302 @@
+"""The life of an approval: pending → approved → executing → done | failed | unknown, or rejected, withdrawn, expired.
+
+Every step is a compare-and-swap on the row with its audit event in the same transaction.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from aliquot.identity.contracts import Principal
+from aliquot.kernel.canonical import canonical_json, content_hash
+from aliquot.kernel.clock import Clock
+from aliquot.kernel.ids import new_id
+from aliquot.kernel.problems import InvalidInput, NotFound, Problem
+from aliquot.ledger.api import LedgerApi
+from aliquot.ledger.contracts import AuditEvent, Outcome, RecordRef
+from aliquot.platform.db import Transaction
+from aliquot.platform.vault import Damaged, Erased, Vault
+from aliquot.policy import approvals, store
+from aliquot.policy.contracts import (
+    Approval,
+    ApprovalState,
+    Choice,
+    ContinueRun,
+    Decision,
+    ExecutionOutcome,
+    Expired,
+    Preview,
+    Query,
+    Signature,
+    Signed,
+    VerifySignature,
+)
+from aliquot.policy.errors import (
+    AlreadyDecided,
+    ApprovalDamaged,
+    ApprovalExpired,
+    ApprovalStale,
+    IllegalTransition,
+    ReasonRequired,
+    RecordedRefusal,
+    SignatureRefused,
+    SignatureRequired,
+)
+from aliquot.policy.store import ApprovalRow
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 200
+_ENDS: dict[ExecutionOutcome, ApprovalState] = {"ok": "done", "failed": "failed", "unknown": "unknown"}
+_OUTCOMES: dict[ExecutionOutcome, Outcome] = {"ok": "ok", "failed": "failed", "unknown": "unknown"}
+
+
+class Approvals:
+    """Stores, decides and spends approvals."""
+
+    def __init__(self, ledger: LedgerApi, vault: Vault, clock: Clock, *, seconds: int, verify_signature: VerifySignature) -> None:
+        """`seconds` is how long a request stands."""
+        self._ledger = ledger
+        self._vault = vault
+        self._clock = clock
+        self._seconds = seconds
+        self._verify_signature = verify_signature
+
+    async def request(self, tx: Transaction, query: Query, decision: Decision, call_id: str, preview: Preview) -> Approval:
+        approval_id, now = new_id(), self._clock.now()
+        ends = now + timedelta(seconds=self._seconds)
+        request = approvals.new_request(approval_id, query, decision, call_id=call_id, preview=preview, at=now, ends=ends)
+        values = {
+            "id": approval_id, "version": 1, "state": "pending", "requester_id": query.principal.id, "run_id": query.run_id,
+            "call_id": call_id, "tool": query.tool.name, "other_person": approvals.needs_other_person(decision),
+            "created_at": now, "expires_at": ends,
+        }  # fmt: skip
+        try:
+            values |= {"binding_sha256": request.binding(), "request": approvals.seal_request(self._vault, request)}
+            row = await store.insert_approval(tx, values)
+            approval = approvals.as_approval(self._vault, row, now, query.principal)
+        except ValueError as error:
+            raise InvalidInput("The arguments or the preview cannot be written as canonical JSON.") from error
+        await self._audit(
+            tx, row, "approval.requested", query.principal, outcome="pending", reason=" ".join(decision.obligations),
+            content={"arguments": canonical_json(request.arguments), "binding": row.binding_sha256.encode()}, subject=query.principal.id,
+            versions={"policy": decision.policy_version, "tool_schema": query.tool.schema_sha256},
+        )  # fmt: skip
+        return approval
+
+    async def decide(
+        self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, choice: Choice, *, reason: str | None,
+        signature: Signature | None, continue_run: ContinueRun,
+    ) -> Approval:  # fmt: skip
+        row = await self._seen(tx, principal, approval_id)
+        request = await self._opened(tx, row, principal)
+        refusal = approvals.refusal_to_decide(principal, row, request, choice)
+        if refusal is not None:
+            raise await self._refused(tx, row, principal, refusal)
+        await self._require_pending(tx, row, principal)
+        if "reason_required" in request.decision.obligations and not (reason or "").strip():
+            raise ReasonRequired
+        signed = await self._signed(tx, row, principal, signature, required=choice == "approve" and "sign" in request.decision.obligations)
+        next_run, now = new_id(), self._clock.now()
+        ruling = approvals.ruling_on(request, principal, choice, next_run=next_run, at=now, reason=reason, signed=signed)
+        try:
+            sealed = approvals.seal_ruling(self._vault, row.id, ruling)
+        except ValueError as error:
+            raise InvalidInput("The reason holds characters that cannot be stored.") from error
+        values = {"decided_by": principal.id, "decided_at": now, "next_run_id": next_run, "verdict": sealed}
+        target: ApprovalState = "approved" if choice == "approve" else "rejected"
+        moved = await store.move(tx, row.id, source="pending", target=target, values=values, unexpired_at=now)
+        if moved is None:
+            raise await self._refused(tx, row, principal, AlreadyDecided())
+        await self._audit(
+            tx, moved, f"approval.{target}", principal, reason=ruling.meaning, content={"ruling": canonical_json(asdict(ruling))},
+            subject=principal.id,
+        )  # fmt: skip
+        await continue_run(tx, next_run)
+        return approvals.as_approval(self._vault, moved, now, principal)
+
+    async def withdraw(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
+        row = await self._seen(tx, principal, approval_id)
+        if row.requester_id != principal.id:
+            raise NotFound
+        await self._opened(tx, row, principal)
+        await self._require_pending(tx, row, principal)
+        moved = await store.move(tx, row.id, source="pending", target="withdrawn", values={"ended_at": self._clock.now()})
+        if moved is None:
+            raise await self._refused(tx, row, principal, AlreadyDecided())
+        await self._audit(tx, moved, "approval.withdrawn", principal)
+        return approvals.as_approval(self._vault, moved, self._clock.now(), principal)
+
+    async def begin_execution(self, tx: Transaction, row: ApprovalRow, query: Query, preview: Preview, current: Decision) -> Approval:
+        """`row` is locked; `current` is the policy's answer of now."""
+        now = self._clock.now()
+        if row.state == "approved" and row.state_at(now) == "expired":
+            raise await self._expired(tx, row, query.principal)
+        if row.state != "approved":
+            raise await self._refused(tx, row, query.principal, IllegalTransition(f"The request is {row.state}, not approved."))
+        changed = self._changes(row, query, preview, current)
+        if not changed and not await store.record_execution(tx, row.id, now):
+            changed = ["executed_before"]
+        if changed:
+            raise await self._stale(tx, row, query.principal, changed)
+        moved = await store.move(tx, row.id, source="approved", target="executing", values={"executing_at": now})
+        if moved is None:
+            raise await self._refused(tx, row, query.principal, IllegalTransition())
+        versions = {"policy": current.policy_version, "tool_schema": query.tool.schema_sha256}
+        await self._audit(tx, moved, "approval.executing", query.principal, outcome="pending", versions=versions)
+        return approvals.as_approval(self._vault, moved, now)
+
+    async def finish_execution(
+        self, tx: Transaction, approval_id: uuid.UUID, outcome: ExecutionOutcome, *, tolerant: bool = False
+    ) -> Approval:
+        row = await store.approval(tx, approval_id, lock=True)
+        if row is None:
+            raise NotFound
+        if row.state == "executing":
+            row = await self._end(tx, row, outcome)
+        elif not tolerant:
+            raise await self._refused(tx, row, None, IllegalTransition(f"The request is {row.state}, not executing."))
+        return approvals.as_approval(self._vault, row, self._clock.now())
+
+    async def expire_due(self, tx: Transaction) -> list[Expired]:
+        rows = await store.due(tx, now=self._clock.now(), limit=_BATCH)
+        for row in rows:
+            await self._expired(tx, row, None)
+        return [Expired(approval_id=row.id, run_id=row.run_id) for row in rows]
+
+    async def resolve_in_flight(self, tx: Transaction, *, older_than_seconds: float) -> list[uuid.UUID]:
+        before = self._clock.now() - timedelta(seconds=older_than_seconds)
+        rows = await store.in_flight_since(tx, before=before, limit=_BATCH)
+        for row in rows:
+            await self._end(tx, row, "unknown")
+        return [row.id for row in rows]
+
+    async def get(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
+        row = await self._seen(tx, principal, approval_id)
+        await self._opened(tx, row, principal)
+        return approvals.as_approval(self._vault, row, self._clock.now(), principal)
+
+    async def page(
+        self, tx: Transaction, principal: Principal, *, state: ApprovalState | None, limit: int, after: uuid.UUID | None
+    ) -> tuple[list[Approval], uuid.UUID | None]:
+        now, decides = self._clock.now(), principal.may(approvals.DECIDE)
+        rows = await store.approvals(tx, person_id=principal.id, decides=decides, state=state, now=now, limit=limit + 1, after=after)
+        found = []
+        for row in rows[:limit]:
+            try:
+                found.append(approvals.as_approval(self._vault, row, now, principal))
+            except (Damaged, Erased) as problem:  # one bad row must not hide the others; asking for it by id says what is wrong
+                log.error("approval_unreadable", approval=str(row.id), code=problem.code)
+        return found, rows[limit - 1].id if len(rows) > limit else None
+
+    async def by_next_run(self, tx: Transaction, run_id: uuid.UUID) -> Approval | None:
+        row = await store.approval_by_next_run(tx, run_id)
+        return None if row is None else approvals.as_approval(self._vault, row, self._clock.now())
+
+    def _changes(self, row: ApprovalRow, query: Query, preview: Preview, current: Decision) -> list[str]:
+        """What differs between what was approved and what would happen now, as codes."""
+        try:
+            request = approvals.open_request(self._vault, row)
+            ruling = approvals.open_ruling(self._vault, row)
+            found = {"arguments": content_hash(query.arguments), "preview": approvals.preview_sha256(preview)}
+        except (Damaged, Erased, ValueError, KeyError, TypeError):
+            return ["damaged"]
+        approved = ruling is not None and ruling.choice == "approve"
+        differs = {
+            "decision": not approved,
+            "requester": str(query.principal.id) != request.requester,
+            "tool": query.tool.name != request.tool,
+            "tool_schema": query.tool.schema_sha256 != request.tool_schema_sha256,
+            "arguments": found["arguments"] != content_hash(request.arguments),
+            "resources": dict(preview.resource_versions) != dict(request.preview.resource_versions),
+            "preview": found["preview"] != approvals.preview_sha256(request.preview),
+            "policy": current.decision == "deny" or not set(current.obligations) <= set(request.decision.obligations),
+            "run": query.run_id not in {None, row.run_id, row.next_run_id},
+        }
+        return [name for name, different in differs.items() if different]
+
+    def tainted(self, row: ApprovalRow) -> bool:
+        """Whether untrusted text led to the request; true when that cannot be read."""
+        try:
+            return approvals.open_request(self._vault, row).tainted
+        except (Damaged, Erased, ValueError, KeyError, TypeError):
+            return True
+
+    async def _seen(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> ApprovalRow:
+        row = await store.approval(tx, approval_id)
+        if row is None or not approvals.may_see(principal, row):
+            raise NotFound
+        return row
+
+    async def _opened(self, tx: Transaction, row: ApprovalRow, principal: Principal) -> approvals.Request:
+        try:
+            return approvals.open_request(self._vault, row)
+        except (Damaged, ValueError, KeyError, TypeError) as error:
+            raise await self._refused(tx, row, principal, ApprovalDamaged()) from error
+
+    async def _require_pending(self, tx: Transaction, row: ApprovalRow, principal: Principal) -> None:
+        if row.state == "pending" and row.state_at(self._clock.now()) == "expired":
+            raise await self._expired(tx, row, principal)
+        if row.state == "expired":
+            raise await self._refused(tx, row, principal, ApprovalExpired())
+        if row.state != "pending":
+            raise await self._refused(tx, row, principal, AlreadyDecided())
+
+    async def _signed(
+        self, tx: Transaction, row: ApprovalRow, principal: Principal, signature: Signature | None, *, required: bool
+    ) -> tuple[str, Signed] | None:
+        if signature is None:
+            if required:
+                raise SignatureRequired
+            return None
+        if not (signature.password or signature.otp):
+            raise SignatureRequired
+        if required and signature.meaning == "rejection":
+            raise SignatureRequired("An approval cannot be signed with the meaning rejection.")
+        try:
+            return signature.meaning, await self._verify_signature(tx, principal, signature)
+        except Problem as problem:
+            refusal = SignatureRefused(problem.detail, retry_after=problem.retry_after, cause=problem.code)
+            raise await self._refused(tx, row, principal, refusal) from problem
+
+    async def _end(self, tx: Transaction, row: ApprovalRow, outcome: ExecutionOutcome) -> ApprovalRow:
+        moved = await store.move(tx, row.id, source="executing", target=_ENDS[outcome], values={"ended_at": self._clock.now()})
+        if moved is None:
+            raise IllegalTransition
+        await self._audit(tx, moved, "approval.executed", None, outcome=_OUTCOMES[outcome])
+        return moved
+
+    async def _expired(self, tx: Transaction, row: ApprovalRow, principal: Principal | None) -> ApprovalExpired:
+        moved = await store.move(tx, row.id, source=row.state, target="expired", values={"ended_at": self._clock.now()})
+        if moved is not None:
+            await self._audit(tx, moved, "approval.expired", principal, outcome="denied", reason=row.state)
+        return ApprovalExpired()
+
+    async def _stale(self, tx: Transaction, row: ApprovalRow, principal: Principal, changed: list[str]) -> ApprovalStale:
+        values: Mapping[str, Any] = {"ended_at": self._clock.now(), "failure": " ".join(changed)}
+        moved = await store.move(tx, row.id, source="approved", target="failed", values=values)
+        await self._audit(tx, moved or row, "approval.stale", principal, outcome="denied", reason=" ".join(changed))
+        return ApprovalStale(changed=changed)
+
+    async def _refused(self, tx: Transaction, row: ApprovalRow, principal: Principal | None, refusal: Problem) -> Problem:
+        """The refusal, with its audit event in `tx`."""
+        if isinstance(refusal, RecordedRefusal):
+            await self._audit(tx, row, "approval.refused", principal, outcome="denied", reason=refusal.code)
+        return refusal
+
+    async def _audit(
+        self, tx: Transaction, row: ApprovalRow, action: str, principal: Principal | None, *, outcome: Outcome = "ok",
+        reason: str | None = None, content: dict[str, bytes] | None = None, subject: uuid.UUID | None = None,
+        versions: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        actor, via, ip = ("system", "system", None) if principal is None else (str(principal.id), principal.via, principal.ip)
+        event = AuditEvent(
+            action=action, actor=actor, record=RecordRef(type="approval", id=str(row.id), version=row.version), outcome=outcome, via=via,
+            ip=ip, on_behalf_of=str(row.requester_id) if actor != str(row.requester_id) else None, run_id=row.run_id, tool=row.tool,
+            reason=reason, content=content or {}, subject=subject, versions=versions or {},
+        )  # fmt: skip
+        await self._ledger.append(tx, event)

@@ -1,0 +1,155 @@
+"""All SQL of `policy`."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from aliquot.platform.db import Transaction
+from aliquot.policy.contracts import ApprovalState, DecisionRecord, Reason
+from aliquot.policy.tables import policy_approval, policy_decision, policy_execution
+
+_MORTAL = ("pending", "approved")
+"""States that end by themselves when the time is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRow:
+    """A row of `policy_approval` as it is stored."""
+
+    id: uuid.UUID
+    version: int
+    state: ApprovalState
+    requester_id: uuid.UUID
+    run_id: uuid.UUID | None
+    next_run_id: uuid.UUID | None
+    call_id: str
+    tool: str
+    other_person: bool
+    binding_sha256: str
+    request: bytes
+    created_at: datetime
+    expires_at: datetime
+    decided_by: uuid.UUID | None
+    decided_at: datetime | None
+    verdict: bytes | None
+    executing_at: datetime | None
+    ended_at: datetime | None
+    failure: str | None
+
+    def state_at(self, now: datetime) -> ApprovalState:
+        """The state, with what has run out counted as expired even before the periodic job says so."""
+        return "expired" if self.state in _MORTAL and self.expires_at <= now else self.state
+
+
+async def insert_decision(tx: Transaction, record: DecisionRecord) -> None:
+    await tx.execute(
+        policy_decision.insert(),
+        {
+            "id": record.id, "at": record.at, "user_id": record.user_id, "tool": record.tool, "decision": record.decision,
+            "reasons": [{"policy_id": reason.policy_id, "text": reason.text} for reason in record.reasons], "risk": record.risk,
+            "obligations": list(record.obligations), "policy_version": record.policy_version, "input_sha256": record.input_sha256,
+            "took_us": record.took_us, "run_id": record.run_id,
+        },
+    )  # fmt: skip
+
+
+async def decisions(
+    tx: Transaction, *, user_id: uuid.UUID | None, decision: str | None, limit: int, after: uuid.UUID | None
+) -> list[DecisionRecord]:
+    """Logged decisions, newest first."""
+    query = sa.select(policy_decision).order_by(policy_decision.c.id.desc()).limit(limit)
+    if user_id is not None:
+        query = query.where(policy_decision.c.user_id == user_id)
+    if decision is not None:
+        query = query.where(policy_decision.c.decision == decision)
+    if after is not None:
+        query = query.where(policy_decision.c.id < after)
+    found = []
+    for row in await tx.rows(query):
+        values = dict(row._mapping)
+        values["reasons"] = tuple(Reason(**reason) for reason in values["reasons"])
+        values["obligations"] = tuple(values["obligations"])
+        found.append(DecisionRecord(**values))
+    return found
+
+
+async def insert_approval(tx: Transaction, values: Mapping[str, Any]) -> ApprovalRow:
+    statement = policy_approval.insert().values(**values).returning(policy_approval)
+    return _approval(cast("sa.Row[Any]", await tx.row(statement)))
+
+
+async def approval(tx: Transaction, approval_id: uuid.UUID, *, lock: bool = False) -> ApprovalRow | None:
+    query = sa.select(policy_approval).where(policy_approval.c.id == approval_id)
+    row = await tx.row(query.with_for_update() if lock else query)
+    return None if row is None else _approval(row)
+
+
+async def approval_by_next_run(tx: Transaction, run_id: uuid.UUID) -> ApprovalRow | None:
+    row = await tx.row(sa.select(policy_approval).where(policy_approval.c.next_run_id == run_id))
+    return None if row is None else _approval(row)
+
+
+async def approvals(
+    tx: Transaction, *, person_id: uuid.UUID, decides: bool, state: str | None, now: datetime, limit: int, after: uuid.UUID | None
+) -> list[ApprovalRow]:
+    """What `person_id` requested and, with `decides`, what waits for somebody other than its requester; newest first."""
+    mine = policy_approval.c.requester_id == person_id
+    query = sa.select(policy_approval).where(sa.or_(mine, policy_approval.c.other_person) if decides else mine)
+    if state is not None:
+        over = sa.and_(policy_approval.c.state.in_(_MORTAL), policy_approval.c.expires_at <= now)
+        query = query.where(sa.case((over, "expired"), else_=policy_approval.c.state) == state)
+    if after is not None:
+        query = query.where(policy_approval.c.id < after)
+    rows = await tx.rows(query.order_by(policy_approval.c.id.desc()).limit(limit))
+    return [_approval(row) for row in rows]
+
+
+async def move(
+    tx: Transaction,
+    approval_id: uuid.UUID,
+    *,
+    source: ApprovalState,
+    target: ApprovalState,
+    values: Mapping[str, Any],
+    unexpired_at: datetime | None = None,
+) -> ApprovalRow | None:
+    """Compare-and-swap of the state. None when the row was not (or no longer) in `source`, or had run out at `unexpired_at`."""
+    statement = (
+        policy_approval.update()
+        .where(policy_approval.c.id == approval_id, policy_approval.c.state == source)
+        .values(state=target, version=policy_approval.c.version + 1, **values)
+        .returning(policy_approval)
+    )
+    if unexpired_at is not None:
+        statement = statement.where(policy_approval.c.expires_at > unexpired_at)
+    row = await tx.row(statement)
+    return None if row is None else _approval(row)
+
+
+async def due(tx: Transaction, *, now: datetime, limit: int) -> list[ApprovalRow]:
+    """Approvals that have run out, locked; those somebody else holds are left for the next round."""
+    over = sa.and_(policy_approval.c.state.in_(_MORTAL), policy_approval.c.expires_at <= now)
+    query = sa.select(policy_approval).where(over).order_by(policy_approval.c.expires_at).limit(limit)
+    return [_approval(row) for row in await tx.rows(query.with_for_update(skip_locked=True))]
+
+
+async def in_flight_since(tx: Transaction, *, before: datetime, limit: int) -> list[ApprovalRow]:
+    """Approvals that began executing before `before` and never ended, locked."""
+    stuck = sa.and_(policy_approval.c.state == "executing", policy_approval.c.executing_at < before)
+    query = sa.select(policy_approval).where(stuck).order_by(policy_approval.c.id).limit(limit)
+    return [_approval(row) for row in await tx.rows(query.with_for_update(skip_locked=True))]
+
+
+async def record_execution(tx: Transaction, approval_id: uuid.UUID, at: datetime) -> bool:
+    """Note that `approval_id` is executed now; False when it was executed before."""
+    statement = insert(policy_execution).values(approval_id=approval_id, at=at).on_conflict_do_nothing()
+    return await tx.scalar(statement.returning(policy_execution.c.approval_id)) is not None
+
+
+def _approval(row: "sa.Row[Any]") -> ApprovalRow:
+    return ApprovalRow(**row._mapping)
