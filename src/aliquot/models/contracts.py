@@ -55,6 +55,10 @@ class ModelRequest:
     """Name from the models file; None takes the site's order of fallback."""
     max_output_tokens: int | None = None
     temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    fallback: bool = True
+    """False: this model and no other (experiments); its failure is the caller's answer."""
     patient_data: bool = False
     """The request holds patient data: only endpoints declared `patient_data = true` may receive it."""
     person_id: uuid.UUID | None = None
@@ -143,3 +147,28 @@ class ModelInfo:
     price_output_per_million: Decimal | None = None
     currency: str = "USD"
     capabilities: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """Money of the day (UTC) and tokens of a person's sliding hour, with their caps. Reserved amounts belong to calls under way."""
+
+    day_spent: Decimal
+    day_reserved: Decimal
+    day_cap: Decimal
+    currency: str
+    hour_tokens: int | None
+    hour_tokens_cap: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageTotal:
+    """Finished calls of one model in a period."""
+
+    model: str
+    calls: int
+    failed: int
+    input_tokens: int
+    output_tokens: int
+    cost: Decimal
+    currency: str

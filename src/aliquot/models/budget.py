@@ -1,0 +1,203 @@
+"""Caps on money and tokens: reserved before a call, settled after it, in short transactions of their own.
+
+Exact under concurrency and across processes: money per run and per day is added by one conditional statement each, tokens
+of a person's sliding hour under that person's lock. The hour slides by minutes: a minute counts until it is entirely older
+than an hour. No transaction is open while a provider is called.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Literal
+
+import structlog
+
+from aliquot.kernel.clock import Clock
+from aliquot.kernel.ids import new_id
+from aliquot.ledger.api import LedgerApi
+from aliquot.ledger.contracts import AuditEvent, RecordRef
+from aliquot.models import store
+from aliquot.models.config import Price
+from aliquot.models.contracts import Notice, Usage
+from aliquot.models.errors import BudgetExceeded, TokensExceeded
+from aliquot.platform.db import Database, Transaction
+from aliquot.platform.settings import Limits
+
+log = structlog.get_logger(__name__)
+
+Outcome = Literal["ok", "failed", "interrupted", "cancelled"]
+
+PERCENTS = (50, 80, 100)
+_LEAST_OUTPUT_TOKENS = 16
+_EXPIRED_PER_SWEEP = 500
+_GRACE_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a call may cost at most."""
+
+    model: str
+    provider: str
+    price: Price
+    person_id: uuid.UUID | None
+    run_id: uuid.UUID | None
+    call_key: str | None
+    input_tokens: int
+    max_output_tokens: int
+    longest_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """A reservation. `max_output_tokens` is what the cap per call leaves of the wish."""
+
+    id: uuid.UUID
+    max_output_tokens: int
+
+
+class Budget:
+    """Reserves and settles. One per process; the state is in the database."""
+
+    def __init__(self, db: Database, ledger: LedgerApi, clock: Clock, limits: Limits) -> None:
+        self._db = db
+        self._ledger = ledger
+        self._clock = clock
+        self._limits = limits
+
+    async def reserve(self, estimate: Estimate) -> Ticket:
+        """Reserve what the call may use at most. Raises BudgetExceeded or TokensExceeded; nothing is reserved then."""
+        output = self._affordable_output(estimate)
+        row = self._row(estimate, output)
+        try:
+            return await self._reserve(row, output)
+        except (BudgetExceeded, TokensExceeded) as refusal:
+            # Reservations of dead processes may stand in the way: return them, then ask once more.
+            if not await self.sweep():
+                await self._refused(refusal)
+                raise
+        try:
+            return await self._reserve(row, output)
+        except BudgetExceeded as refusal:
+            await self._refused(refusal)
+            raise
+
+    def _affordable_output(self, estimate: Estimate) -> int:
+        price, cap = estimate.price, self._limits.cost_per_call
+        room = cap - price.cost(estimate.input_tokens, 0)
+        output = estimate.max_output_tokens
+        if price.output > 0:
+            output = min(output, max(0, int(room * 1_000_000 / price.output)))
+        if room < 0 or output < min(_LEAST_OUTPUT_TOKENS, estimate.max_output_tokens):
+            raise BudgetExceeded("This call would cost more than one call may cost.", scope="call")
+        return output
+
+    def _row(self, estimate: Estimate, output: int) -> store.CallRow:
+        now = self._clock.now()
+        seconds = (estimate.longest_seconds or self._limits.model_call_seconds) * 2 + _GRACE_SECONDS
+        return store.CallRow(
+            id=new_id(),
+            call_key=estimate.call_key,
+            person_id=estimate.person_id,
+            run_id=estimate.run_id,
+            model=estimate.model,
+            provider=estimate.provider,
+            tokens=estimate.input_tokens + output,
+            cost=estimate.price.cost(estimate.input_tokens, output),
+            currency=estimate.price.currency,
+            now=now,
+            expires=now + timedelta(seconds=seconds),
+        )
+
+    async def _reserve(self, row: store.CallRow, output: int) -> Ticket:
+        async with self._db.begin() as tx:
+            if not await store.insert_call(tx, row):
+                return await self._repeat(tx, row, output)
+            await self._add(tx, row)
+        return Ticket(id=row.id, max_output_tokens=output)
+
+    async def _repeat(self, tx: Transaction, row: store.CallRow, output: int) -> Ticket:
+        """The key is known: a step done again after a crash. It goes on under its first reservation and is counted once."""
+        known = await store.call_by_key(tx, row.call_key or "")
+        if known is None:
+            raise BudgetExceeded("This call is being made already.", scope="call")
+        if known.state != "settled":
+            if known.state == "reserved":
+                await store.release_call(tx, known, spent_tokens=0, spent_cost=Decimal(0))
+            await store.renew_call(tx, known.id, row)
+            await self._add(tx, row)
+        return Ticket(id=known.id, max_output_tokens=output)
+
+    async def _add(self, tx: Transaction, row: store.CallRow) -> None:
+        limits = self._limits
+        if row.person_id is not None:
+            used, oldest = await store.reserve_tokens(tx, row.person_id, row.now, row.tokens)
+            if used + row.tokens > limits.model_tokens_per_hour:
+                wait = 60.0 if oldest is None else (oldest + timedelta(minutes=61) - row.now).total_seconds()
+                raise TokensExceeded(retry_after=max(1.0, wait))
+        if row.cost <= 0:
+            return
+        if row.run_id is not None and not await store.reserve_run(tx, row.run_id, row.cost, limits.cost_per_run):
+            raise BudgetExceeded("The cost limit of this run is reached.", scope="run")
+        if not await store.reserve_day(tx, row.now, row.cost, limits.cost_per_day):
+            wait = (store.day_slot(row.now) + timedelta(days=1) - row.now).total_seconds()
+            raise BudgetExceeded(
+                "Today's cost limit for language models is reached. It starts anew at midnight UTC.", retry_after=wait, scope="day"
+            )
+
+    async def _refused(self, refusal: BudgetExceeded | TokensExceeded) -> None:
+        """The first refusal of a day is the crossing of 100 %, even when reservations alone fill the rest."""
+        if refusal.members.get("scope") == "day":
+            async with self._db.begin() as tx:
+                await self._crossed(tx, 100)
+
+    async def settle(self, ticket: Ticket, usage: Usage, outcome: Outcome, seconds: float) -> tuple[Notice, ...]:
+        """Replace the reservation by what was used. A second settlement of one call changes nothing. Notices of crossed caps."""
+        async with self._db.begin() as tx:
+            row = await store.call_by_id(tx, ticket.id)
+            if row is None or row.state == "settled":
+                return ()
+            tokens = usage.input_tokens + usage.output_tokens
+            day_spent = await store.release_call(tx, row, spent_tokens=tokens, spent_cost=usage.cost, released=row.state == "reserved")
+            # A call that used nothing gives its key back: the same step may be made at another model.
+            key = None if outcome == "failed" and not tokens else row.call_key
+            await store.finish_call(
+                tx,
+                ticket.id,
+                call_key=key,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cost=usage.cost,
+                estimated=usage.estimated,
+                outcome=outcome,
+                duration_ms=min(round(seconds * 1_000), 2_000_000_000),
+                finished_at=self._clock.now(),
+            )
+            return await self._notices(tx, day_spent)
+
+    async def _notices(self, tx: Transaction, day_spent: Decimal | None) -> tuple[Notice, ...]:
+        cap = self._limits.cost_per_day
+        if day_spent is None or cap <= 0:
+            return ()
+        crossed = [p for p in PERCENTS if day_spent * 100 >= cap * p and await self._crossed(tx, p)]
+        return tuple(Notice(code=f"cap_{p}", text=f"{p} % of today's cost limit for language models is used.") for p in crossed)
+
+    async def _crossed(self, tx: Transaction, percent: int) -> bool:
+        now = self._clock.now()
+        day = store.day_slot(now).date()
+        if not await store.note_crossing(tx, day, percent, now):
+            return False
+        record = RecordRef(type="model_budget", id=day.isoformat())
+        await self._ledger.append(tx, AuditEvent(action="model_budget.crossed", actor="system", record=record, reason=f"{percent}_percent"))
+        log.warning("model_budget_crossed", percent=percent)
+        return True
+
+    async def sweep(self) -> int:
+        """Give back reservations whose process died, and forget old totals; how many were given back."""
+        async with self._db.begin() as tx:
+            expired = await store.take_expired(tx, self._clock.now(), _EXPIRED_PER_SWEEP)
+            for row in expired:
+                await store.release_call(tx, row, spent_tokens=0, spent_cost=Decimal(0))
+            await store.forget_old_meters(tx, self._clock.now())
+        return len(expired)
