@@ -1,0 +1,39 @@
+"""Requests and streams as the tests write them."""
+
+from contextlib import aclosing
+from typing import Any
+
+from aliquot.models.api import ModelsApi
+from aliquot.models.contracts import ModelDone, ModelEvent, ModelMessage, ModelRequest, Notice, TextDelta, ToolSpec
+
+LOOKUP = ToolSpec(
+    name="get_instrument_status",
+    description="State of one instrument.",
+    parameters={"type": "object", "properties": {"instrument": {"type": "string"}}, "required": ["instrument"], "additionalProperties": False},
+)
+
+
+def ask(text: str = "Hello?", **values: Any) -> ModelRequest:
+    """A request with one message of a person."""
+    return ModelRequest(**{"system": "Be brief.", "messages": (ModelMessage(role="user", text=text),), **values})
+
+
+async def events_of(api: ModelsApi, request: ModelRequest) -> list[ModelEvent]:
+    async with aclosing(api.stream(request)) as stream:
+        return [event async for event in stream]
+
+
+def text_of(events: list[ModelEvent]) -> str:
+    return "".join(e.text for e in events if isinstance(e, TextDelta))
+
+
+def notices(events: list[ModelEvent]) -> list[str]:
+    return [e.code for e in events if isinstance(e, Notice)]
+
+
+def done_of(events: list[ModelEvent]) -> ModelDone:
+    """The last event, which must be the only ModelDone."""
+    assert [isinstance(e, ModelDone) for e in events] == [False] * (len(events) - 1) + [True]
+    last = events[-1]
+    assert isinstance(last, ModelDone)
+    return last
