@@ -62,7 +62,7 @@ class ModelConfig(_Entry):
     constrained: bool = True
     """Without native tool calling: offer tools through JSON-schema-constrained decoding (`response_format`)."""
     thinking: bool | int | Literal["minimal", "low", "medium", "high"] = False
-    """Anthropic and Bedrock: a budget in tokens, or true for adaptive; OpenAI: the reasoning effort."""
+    """Anthropic and Bedrock: a budget in tokens, or true for adaptive; OpenAI and Anthropic: an effort."""
     patient_data: bool = False
     price_per_million_tokens: Price | None = None
     requests_in_flight: int = Field(64, ge=1, le=10_000)

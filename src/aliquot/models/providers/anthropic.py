@@ -285,10 +285,13 @@ def request_body(call: Call) -> dict[str, Any]:
     thinking = _thinking(config, call)
     if thinking is not None:
         body["thinking"] = thinking  # the API refuses temperature and top_p together with thinking
+        if isinstance(config.thinking, str):
+            body["output_config"] = {"effort": "low" if config.thinking == "minimal" else config.thinking}
     else:
-        for key in ("temperature", "top_p"):
-            if (value := getattr(call, key)) is not None:
-                body[key] = value
+        # The SDK dropped these parameters because its newest models refuse them; older ones still take them.
+        sampling = {key: value for key in ("temperature", "top_p") if (value := getattr(call, key)) is not None}
+        if sampling:
+            body["extra_body"] = sampling
     if call.tools:
         body["tools"] = [{"name": t.name, "description": t.description, "input_schema": _object_schema(t.parameters)} for t in call.tools]
     return body
