@@ -2,11 +2,13 @@
 
 import json
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aliquot.chat.contracts import ApprovalRequired, ToolCallArgs, ToolCallEnd, ToolCallStart
 from aliquot.chat.run_store import Step
 from aliquot.chat.turn import Turn
+from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.problems import Problem
@@ -14,7 +16,9 @@ from aliquot.policy.contracts import Approval
 from aliquot.tools.api import ToolsApi
 from aliquot.tools.contracts import CallReport, ToolContext
 
-_INVALID = frozenset({"invalid_arguments", "unknown_tool"})
+Refresh = Callable[[Principal], Awaitable[Principal]]
+
+_INVALID = frozenset({"arguments_invalid", "unknown_tool"})
 _SKIPPED = "Not tried: an earlier call of this step waits for a person's confirmation."
 
 
@@ -26,8 +30,9 @@ class ToolArgumentsInvalid(Problem):
 class Calls:
     """Executes the calls a step asked for."""
 
-    def __init__(self, tools: ToolsApi) -> None:
-        self._tools = tools
+    def __init__(self, tools: ToolsApi, refresh: Refresh) -> None:
+        """`refresh` gives a person's rights as they are at this moment: they are read anew for every call."""
+        self._tools, self._refresh = tools, refresh
 
     async def run(self, turn: Turn, step: Step) -> Approval | None:
         """Execute `step`'s calls in order, filling `step.results`; the approval to wait for, if one needs it.
@@ -52,6 +57,7 @@ class Calls:
         step.tool_uses = [use]
         turn.emitter.emit(ToolCallStart(call_id=approval.call_id, name=approval.tool))
         turn.emitter.emit(ToolCallArgs(call_id=approval.call_id, arguments=approval.arguments))
+        turn.principal = await self._refresh(turn.principal)
         report = await self._tools.execute_approved(approval, turn.principal)
         self._show_end(turn, report)
         step.results = [_result(use, report)]
@@ -71,13 +77,14 @@ class Calls:
         turn.emitter.emit(ToolCallArgs(call_id=use["call_id"], arguments=_parsed(use["arguments"])))
         # The person sees what is being tried before it happens.
         await turn.emitter.settle()
+        turn.principal = await self._refresh(turn.principal)
         context = ToolContext(
             principal=turn.principal,
             run_id=turn.run_id,
             call_id=use["call_id"],
             idempotency_key=f"{turn.run_id}:{step.n}:{index}",
         )
-        report = await self._tools.propose(context, use["name"], use["arguments"])
+        report = await self._tools.call(context, use["name"], use["arguments"])
         if report.outcome == "waiting" and report.approval is not None:
             self._show_approval(turn, report.approval, use["call_id"])
         else:
@@ -134,11 +141,11 @@ def preview_document(approval: Approval) -> dict[str, Any]:
 
 
 def _result(use: dict[str, str], report: CallReport) -> dict[str, Any]:
-    if report.result is not None:
-        text = canonical_json(report.result.data).decode()
-    else:
-        text = report.error_text or report.summary
-    return use | {"outcome": report.outcome, "text": text, "error_code": report.error_code, "rendered": report.rendered or report.summary}
+    text = canonical_json(report.result.data).decode() if report.result is not None else report.error_text or report.summary
+    result: dict[str, Any] = {"outcome": report.outcome, "text": text, "error_code": report.error_code, "rendered": report.rendered or report.summary}
+    if report.decision is not None and report.outcome == "denied":
+        result["reasons"] = [{"policy_id": reason.policy_id, "text": reason.text} for reason in report.decision.reasons]
+    return use | result
 
 
 def _parsed(arguments: str) -> Any:

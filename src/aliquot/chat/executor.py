@@ -7,14 +7,12 @@ after it, the partial text is kept and the run ends as interrupted.
 
 import asyncio
 import uuid
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
 
 from aliquot.chat.contracts import (
     Done,
-    NoticeGiven,
     RunEvent,
     RunFailed,
     RunStarted,
@@ -31,6 +29,7 @@ from aliquot.chat.run_store import RunStore
 from aliquot.chat.store import ChatStore
 from aliquot.chat.turn import Turn
 from aliquot.identity.api import IdentityApi
+from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.problems import Problem
 from aliquot.ledger.api import LedgerApi
@@ -134,6 +133,11 @@ class Executor:
         structlog.contextvars.bind_contextvars(run_id=str(run.id))
         try:
             turn = await self._prepare(run)
+        except DatabaseUnavailable:
+            return  # the lease runs out and the run is taken over
+        except Problem as problem:  # the person was disabled, or a key erased, meanwhile
+            await self._end_quietly(self._bare(run, await self._last_seq(run.id)), "failed", problem)
+            return
         except Exception as error:  # noqa: BLE001 - whatever it is, the lease runs out and the run is taken over
             log.error("run_not_prepared", error=type(error).__name__)
             return
@@ -152,7 +156,7 @@ class Executor:
             log.warning("run_abandoned", reason="database unavailable")
         except Problem as problem:
             await self._end_quietly(turn, "failed", problem)
-        except Exception as error:  # noqa: BLE001 - a bug in a tool or provider must not leave a run without an end
+        except Exception as error:
             log.exception("run_crashed", error=type(error).__name__)
             await self._end_quietly(turn, "failed", Problem())
 
@@ -164,13 +168,13 @@ class Executor:
         approval = await self._loop.answer(turn)
         if approval is not None:
             turn.approval = approval
-            turn.paragraph(_confirmation(approval))
+            turn.close_with(_confirmation(approval))
         await self._end(turn, "waiting_approval" if approval is not None else "done", None)
 
     async def _prepare(self, run: Any) -> Turn:
         """Everything the loop needs, with the person's rights as they are now."""
         async with self._db.begin() as tx:
-            principal = await self._identity.principal(tx, run.person_id, via=run.via, session_id=run.session_id, ip=run.ip)
+            principal = await self._identity.principal(tx, run.person_id, via=run.via, ip=run.ip)
             last_seq = await self._runs.last_seq(tx, run.id)
             branch = await self._chats.branch(tx, run.conversation_id, run.user_message_id)
             behind = [m.run_id for m in branch if m.run_id is not None and m.role == "assistant"][-_RUNS_BEHIND_HISTORY:]
@@ -183,6 +187,16 @@ class Executor:
         return Turn(
             run=run, principal=principal, emitter=emitter, owner=self._owner, messages=branch, earlier=steps, steps=own, approval=approval
         )
+
+    async def _last_seq(self, run_id: uuid.UUID) -> int:
+        async with self._db.begin() as tx:
+            return await self._runs.last_seq(tx, run_id)
+
+    def _bare(self, run: Any, last_seq: int) -> Turn:
+        """A turn that can only be ended."""
+        nobody = Principal(id=run.person_id, email="", name="", roles=frozenset(), permissions=frozenset(), via=run.via)
+        emitter = RunEmitter(self._writer, self._runs, self._clock, run.id, run.person_id, last_seq)
+        return Turn(run=run, principal=nobody, emitter=emitter, owner=self._owner)
 
     async def _end_quietly(self, turn: Turn, state: RunState, problem: Problem | None) -> None:
         """End a run that did not go well; what prevents even that leaves it to a take-over."""
@@ -216,8 +230,8 @@ class Executor:
             await self._ledger.append(tx, self._audit(turn, state, problem))
         self._metrics.runs.labels(kind=run.kind, state=state).inc()
 
-    def _last_events(self, turn: Turn, state: RunState, problem: Problem | None) -> Sequence[RunEvent]:
-        events: list[RunEvent] = []
+    def _last_events(self, turn: Turn, state: RunState, problem: Problem | None) -> list[RunEvent]:
+        events: list[RunEvent] = [TextDelta(text=turn.closing)] if turn.closing else []
         if any(step.model is not None for step in turn.steps):
             events.append(
                 UsageReported(
@@ -265,12 +279,15 @@ def _confirmation(approval: Approval) -> str:
 
 
 def _meta(turn: Turn, problem: Problem | None) -> dict[str, Any]:
-    usage = {"input_tokens": turn.input_tokens, "output_tokens": turn.output_tokens, "cost": format(turn.cost, "f"), "currency": turn.currency}
+    usage = {
+        "input_tokens": turn.input_tokens,
+        "output_tokens": turn.output_tokens,
+        "cost": format(turn.cost, "f"),
+        "currency": turn.currency,
+    }
     meta: dict[str, Any] = {"confidence": turn.confidence, "usage": usage, "tool_calls": turn.tool_calls}
     if turn.approval is not None:
         meta["approval_id"] = str(turn.approval.id)
     if problem is not None:
         meta["error"] = {"code": problem.code, "detail": problem.detail}
     return meta
-
-

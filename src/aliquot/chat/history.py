@@ -68,7 +68,7 @@ class History:
 
     def prior_calls(self) -> tuple[PriorCall, ...]:
         """Tool calls of earlier turns, oldest first: what a follow-up question refers to."""
-        calls = []
+        calls: list[PriorCall | None] = []
         for message in self._messages:
             for step in self._steps.get(message.run_id, ()) if message.run_id is not None else ():
                 calls.extend(_prior(use) for use in step.tool_uses)

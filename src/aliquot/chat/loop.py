@@ -3,7 +3,7 @@
 It only yields run events and fills the `Turn`; committing the outcome is `executor`'s job.
 """
 
-from aliquot.chat.calls import Calls, new_call_id
+from aliquot.chat.calls import Calls, Refresh, new_call_id
 from aliquot.chat.contracts import NoticeGiven, ToolCallStart
 from aliquot.chat.errors import TooManySteps
 from aliquot.chat.history import History
@@ -21,7 +21,6 @@ from aliquot.routing.api import RoutingApi
 from aliquot.routing.contracts import Route, RouteQuery
 from aliquot.tools.api import ToolsApi
 
-
 _NOT_EXECUTED = frozenset({"rejected", "withdrawn", "expired"})
 
 
@@ -36,11 +35,12 @@ class AgentLoop:
         models: ModelsApi,
         routing: RoutingApi,
         tools: ToolsApi,
+        refresh: Refresh,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._db, self._store, self._models, self._routing, self._tools = db, store, models, routing, tools
-        self._calls = Calls(tools)
+        self._calls = Calls(tools, refresh)
         self._clock, self._limits = clock, limits
 
     async def answer(self, turn: Turn) -> Approval | None:
@@ -138,7 +138,7 @@ class AgentLoop:
         async with self._db.begin() as tx:
             route = await self._routing.route(tx, RouteQuery(text=question, tools=names, prior=prior))
         if not route.accepted or route.tool is None:
-            turn.paragraph(self._cannot(turn, route))
+            turn.close_with(self._cannot(turn, route))
             return None
         turn.confidence = route.probability
         use = {"call_id": new_call_id(), "name": route.tool, "arguments": canonical_json(route.arguments).decode()}
@@ -154,7 +154,7 @@ class AgentLoop:
         step.state = "done"
         await self._save(turn, step)
         if approval is None and step.results:
-            turn.paragraph(str(step.results[-1]["rendered"]))
+            turn.close_with(str(step.results[-1]["rendered"]))
         return approval
 
     def _cannot(self, turn: Turn, route: Route) -> str:
@@ -164,7 +164,10 @@ class AgentLoop:
             known = route.explanation.get("candidates", {})
             options = "; ".join(f"{name}: {', '.join(values)}" for name, values in known.items() if values)
             return f"Which {wanted} do you mean?" + (f" Known: {options}." if options else "")
-        lines = [f"- **{info.name.replace('_', ' ')}**: {info.description.split('. ')[0].rstrip('.')}." for info in self._tools.for_person(turn.principal)]
+        lines = [
+            f"- **{info.name.replace('_', ' ')}**: {info.description.split('. ')[0].rstrip('.')}."
+            for info in self._tools.for_person(turn.principal)
+        ]
         return (
             "I am not sure what you mean, so I did not guess. Without a language model I can answer questions for these tools:\n\n"
             + "\n".join(lines)
@@ -192,7 +195,7 @@ class AgentLoop:
             turn.steps = [step]
             await self._save(turn, step)
         if not self._models.configured or turn.run.parent_run_id is None:
-            turn.paragraph(str(step.results[0].get("rendered", "")))
+            turn.close_with(str(step.results[0].get("rendered", "")))
             return True
         return False
 

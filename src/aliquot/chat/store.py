@@ -131,7 +131,9 @@ class ChatStore:
         row = await tx.row(select(message).where(message.c.id == message_id, message.c.conversation_id == conversation_id))
         return self.open_message(row) if row is not None else None
 
-    async def branch(self, tx: Transaction, conversation_id: uuid.UUID, head_id: uuid.UUID | None, limit: int = _HISTORY_MAX) -> list[Message]:
+    async def branch(
+        self, tx: Transaction, conversation_id: uuid.UUID, head_id: uuid.UUID | None, limit: int = _HISTORY_MAX
+    ) -> list[Message]:
         """The messages from the root to `head_id`, oldest first; at most the newest `limit`."""
         if head_id is None:
             return []

@@ -30,6 +30,7 @@ class Turn:
     approval: Approval | None = None
     """The approval this run continues from, or the one it ended at."""
     said: list[str] = field(default_factory=list)
+    closing: str = ""
     confidence: float | None = None
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     repeated: bool = False
@@ -46,13 +47,14 @@ class Turn:
             self.said.append(text)
             self.emitter.text(text)
 
-    def paragraph(self, text: str) -> None:
-        """Add a paragraph of our own to the answer."""
-        self.say(("\n\n" if self.said and text else "") + text)
+    def close_with(self, paragraph: str) -> None:
+        """End the answer with a paragraph of our own. It is sent in the transaction that ends the run, so that after a crash
+        whatever was said before the end came from a model."""
+        self.closing = ("\n\n" if self.said and paragraph else "") + paragraph
 
     @property
     def text(self) -> str:
-        return "".join(self.said)
+        return "".join(self.said) + self.closing
 
     @property
     def input_tokens(self) -> int:

@@ -1,0 +1,187 @@
+"""The composition root: builds every service once, registers tools, jobs and loops, binds the doors that point upwards.
+
+Nothing here decides anything; it only connects.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from aliquot.chat.api import ChatApi
+from aliquot.identity.api import IdentityApi
+from aliquot.identity.contracts import Principal
+from aliquot.kernel.clock import Clock, SystemClock
+from aliquot.lab.api import LabApi
+from aliquot.lab.tools import lab_tools
+from aliquot.ledger.api import LedgerApi
+from aliquot.ledger.files import LogFiles
+from aliquot.ledger.note import load_log_key
+from aliquot.ledger.sequencer import Sequencer
+from aliquot.models.api import ModelsApi
+from aliquot.platform.db import Database, Transaction
+from aliquot.platform.jobs import Jobs
+from aliquot.platform.limits import Limiter
+from aliquot.platform.loops import Loops
+from aliquot.platform.settings import Settings
+from aliquot.platform.telemetry import Metrics
+from aliquot.platform.vault import Vault
+from aliquot.policy.api import PolicyApi
+from aliquot.policy.contracts import ToolFacts
+from aliquot.policy.signatures import PasswordSignatures
+from aliquot.routing.api import RoutingApi
+from aliquot.tools.api import ToolsApi
+from aliquot.tools.contracts import ToolContext
+from aliquot.tools.registry import Registry
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseUrls:
+    """The logins of the serving process: never the owner's."""
+
+    app: str
+    sequencer: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """Everything a process has; `app.state.services` in the web server."""
+
+    settings: Settings
+    clock: Clock
+    db: Database
+    sequencer_db: Database
+    vault: Vault
+    metrics: Metrics
+    limiter: Limiter
+    jobs: Jobs
+    loops: Loops
+    ledger: LedgerApi
+    sequencer: Sequencer
+    identity: IdentityApi
+    policy: PolicyApi
+    tools: ToolsApi
+    models: ModelsApi
+    lab: LabApi
+    routing: RoutingApi
+    chat: ChatApi
+
+    async def describe_call(
+        self, tx: Transaction, principal: Principal, tool: str, arguments: dict[str, Any]
+    ) -> tuple[ToolFacts, dict[str, Any]]:
+        """What the policy is told about a hypothetical call (`POST /api/policy/explain`)."""
+        context = ToolContext(principal=principal, run_id=None, call_id="explain", idempotency_key="explain")
+        query = await self.tools.query(tx, context, tool, arguments)
+        return query.tool, query.facts
+
+
+def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock | None = None) -> Services:
+    """Build all services. Opens no connection; raises SettingsError or BundleRefused when something declared is unusable."""
+    clock = clock or SystemClock()
+    db = Database(urls.app, pool_size=12, max_overflow=12)
+    sequencer_db = Database(urls.sequencer, pool_size=2, max_overflow=1, application_name="aliquot sequencer")
+    metrics, limiter, jobs, loops = Metrics(), Limiter(clock), Jobs(urls.app), Loops()
+    files, key = LogFiles(settings.data_dir / "tlog"), load_log_key(settings.keys_dir)
+    sequencer = Sequencer(sequencer_db, files, key, clock)
+    ledger = LedgerApi(vault, clock, wake=sequencer.wake, **_log_parts(files, key, sequencer))
+    identity = IdentityApi(vault, ledger, clock, settings, limiter=limiter)
+    policy = PolicyApi(ledger, vault, clock, settings, verify_signature=PasswordSignatures(identity))
+    models = ModelsApi(settings, db, ledger, clock)
+    lab = LabApi(ledger=ledger, clock=clock, settings=settings, vault=vault)
+    registry = Registry()
+    for tool in lab_tools(lab):
+        registry.register(tool)
+    tools = ToolsApi(registry, policy, ledger, vault, db, clock, settings, metrics=metrics)
+    routing = RoutingApi(tools.all())
+    chat = ChatApi(
+        db=db, vault=vault, ledger=ledger, identity=identity, policy=policy, tools=tools, models=models, routing=routing, limiter=limiter,
+        jobs=jobs, clock=clock, settings=settings, metrics=metrics,
+    )  # fmt: skip
+    policy.continue_run = chat.continue_after
+    services = Services(
+        settings=settings, clock=clock, db=db, sequencer_db=sequencer_db, vault=vault, metrics=metrics, limiter=limiter, jobs=jobs,
+        loops=loops, ledger=ledger, sequencer=sequencer, identity=identity, policy=policy, tools=tools, models=models, lab=lab,
+        routing=routing, chat=chat,
+    )  # fmt: skip
+    _register_loops(services)
+    return services
+
+
+def _log_parts(files: LogFiles, key: Any, sequencer: Sequencer) -> dict[str, Any]:
+    return {}
+
+
+def _register_loops(services: Services) -> None:
+    loops, db = services.loops, services.db
+
+    async def advance_lab() -> None:
+        async with db.begin() as tx:
+            await services.lab.advance(tx)
+
+    async def expire_approvals() -> None:
+        async with db.begin() as tx:
+            await services.policy.expire_due(tx)
+            await services.policy.resolve_in_flight(tx)
+
+    async def clean_identity() -> None:
+        async with db.begin() as tx:
+            await services.identity.clean(tx)
+
+    async def sweep_reservations() -> None:
+        await services.models.sweep()
+
+    services.chat.register_loops(loops)
+    loops.register("lab.advance", 1.0, advance_lab)
+    loops.register("policy.expire", 15.0, expire_approvals)
+    loops.register("identity.clean", 600.0, clean_identity)
+    loops.register("models.sweep", 60.0, sweep_reservations)
+
+
+class Background:
+    """Everything a serving process runs beside HTTP: sequencer, worker, loops, the writer of run events."""
+
+    def __init__(self, services: Services, *, alone: bool, worker: bool = True) -> None:
+        """`alone`: this process holds the data folder, so every lease of the database belongs to a dead process."""
+        self._services, self._alone, self._worker = services, alone, worker
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        services = self._services
+        services.chat.start_background()
+        if self._alone:
+            await services.chat.own_all_runs()
+        self._tasks.append(asyncio.create_task(services.sequencer.run(), name="sequencer"))
+        if self._worker:
+            self._tasks.append(asyncio.create_task(_work(services.jobs), name="worker"))
+        services.loops.start()
+
+    async def stop(self) -> None:
+        services = self._services
+        await services.chat.stop()
+        await services.tools.drain(services.settings.shutdown_seconds)
+        await services.loops.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await services.models.close()
+        await services.db.close()
+        await services.sequencer_db.close()
+
+
+async def _work(jobs: Jobs) -> None:
+    """The worker, again after a lost database."""
+    while True:
+        try:
+            await jobs.work()
+        except Exception as error:  # noqa: BLE001 - jobs stay in the database and are done later
+            log.warning("worker_interrupted", error=type(error).__name__)
+        await asyncio.sleep(1)
+
+
+def tlog_folder(settings: Settings) -> Path:
+    """Where the published log lies."""
+    return settings.data_dir / "tlog"

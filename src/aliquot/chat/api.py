@@ -1,0 +1,148 @@
+"""The door to the chat: one object that wires runs, conversations and their background work."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from aliquot.chat.contracts import Answer, RunFailed, Started, StoredEvent
+from aliquot.chat.conversations import Conversations
+from aliquot.chat.emitter import RunEventWriter
+from aliquot.chat.errors import UnknownRun
+from aliquot.chat.executor import Executor
+from aliquot.chat.loop import AgentLoop
+from aliquot.chat.outcomes import ToolOutcome, tool_outcome
+from aliquot.chat.recovery import Recovery
+from aliquot.chat.run_store import RunStore, run_view
+from aliquot.chat.service import RunService
+from aliquot.chat.store import ChatStore
+from aliquot.identity.api import IdentityApi
+from aliquot.identity.contracts import Principal
+from aliquot.kernel.clock import Clock
+from aliquot.kernel.ids import new_id
+from aliquot.ledger.api import LedgerApi
+from aliquot.models.api import ModelsApi
+from aliquot.platform.bus import Bus
+from aliquot.platform.db import Database, Transaction
+from aliquot.platform.jobs import Jobs
+from aliquot.platform.limits import Limiter
+from aliquot.platform.loops import Loops
+from aliquot.platform.settings import Settings
+from aliquot.platform.telemetry import Metrics
+from aliquot.platform.vault import Vault
+from aliquot.policy.api import PolicyApi
+from aliquot.routing.api import RoutingApi
+from aliquot.tools.api import ToolsApi
+from aliquot.tools.contracts import DryRun, ToolContext
+
+CONTINUE_RUN = "chat.continue_run"
+
+
+class ChatApi:
+    """`runs` starts, watches and cancels; `conversations` keeps. `start_background` and `stop` bracket a server process."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        vault: Vault,
+        ledger: LedgerApi,
+        identity: IdentityApi,
+        policy: PolicyApi,
+        tools: ToolsApi,
+        models: ModelsApi,
+        routing: RoutingApi,
+        limiter: Limiter,
+        jobs: Jobs,
+        clock: Clock,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self._db, self._policy, self._settings, self._jobs = db, policy, settings, jobs
+        self._identity, self._tools = identity, tools
+        self._chats, self._runs = ChatStore(vault), RunStore(vault)
+        owner = new_id()
+        bus: Bus[StoredEvent] = Bus()
+        self._writer = RunEventWriter(db, self._runs, bus, owner, metrics.run_events.inc)
+        loop = AgentLoop(
+            db=db, store=self._runs, models=models, routing=routing, tools=tools, refresh=self._fresh, clock=clock, limits=settings.limits
+        )
+        self._executor = Executor(
+            db=db, chats=self._chats, runs=self._runs, writer=self._writer, loop=loop, recovery=Recovery(db, self._runs, tools),
+            identity=identity, policy=policy, ledger=ledger, clock=clock, metrics=metrics, owner=owner,
+        )  # fmt: skip
+        self.conversations = Conversations(self._chats, ledger, clock, timedelta(seconds=settings.limits.session_idle_seconds))
+        self.runs = RunService(
+            db=db, chats=self._chats, runs=self._runs, conversations=self.conversations, executor=self._executor, writer=self._writer,
+            bus=bus, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, owner=owner,
+        )  # fmt: skip
+        self._clock = clock
+        self._writing: asyncio.Task[None] | None = None
+        jobs.register(CONTINUE_RUN, self._continue_run)
+
+    async def continue_after(self, tx: Transaction, run_id: uuid.UUID) -> None:
+        """Called by a decision in its transaction: queue the run and defer the job that executes it."""
+        approval = await self._policy.by_next_run(tx, run_id)
+        if approval is None:
+            raise UnknownRun
+        await self.runs.queue_continuation(tx, run_id, approval)
+        await self._jobs.defer(tx, CONTINUE_RUN, {"run_id": str(run_id)})
+
+    async def answer(self, principal: Principal, started: Started) -> Answer:
+        """Wait for the end of a run and give its answer."""
+        last: StoredEvent | None = None
+        async for events in self.runs.watch(started.run_id, 0):
+            last = events[-1] if events else last
+        final: Mapping[str, Any] = json.loads(last.payload) if last is not None else {}
+        async with self._db.begin() as tx:
+            row = await self._runs.owned(tx, principal.id, started.run_id)
+            run = run_view(row)  # type: ignore[arg-type]  # it was started by this principal
+            message = await self._chats.get_message(tx, run.conversation_id, run.message_id)
+            approval = (
+                await self._policy.get(tx, principal, run.approval_id) if run.state == "waiting_approval" and run.approval_id else None
+            )
+        error = {k: final[k] for k in ("code", "detail", "retryable")} if last is not None and last.kind == RunFailed.kind else None
+        return Answer(run=run, message=message, approval=approval, error=error, confidence=final.get("confidence"))
+
+    async def tool_outcome(self, principal: Principal, started: Started) -> ToolOutcome:
+        """Wait for a direct tool call; what to answer over HTTP."""
+        answer = await self.answer(principal, started)
+        async with self._db.begin() as tx:
+            steps = (await self._runs.steps(tx, [started.run_id])).get(started.run_id, [])
+        return tool_outcome(answer, steps)
+
+    async def dry_run(self, principal: Principal, tool: str, arguments: dict[str, Any]) -> DryRun:
+        """What a call would do; changes nothing."""
+        key = f"dry-run:{new_id()}"
+        context = ToolContext(principal=principal, run_id=None, call_id=key, idempotency_key=key)
+        return await self._tools.dry_run(context, tool, arguments)
+
+    def register_loops(self, loops: Loops) -> None:
+        """Lease renewal and take-over of dead runs."""
+        loops.register("chat.renew_leases", 2.5, self._executor.renew)
+        loops.register("chat.take_over", 5.0, self._executor.take_over)
+
+    def start_background(self) -> None:
+        """Start the shared writer of run events."""
+        self._writing = asyncio.create_task(self._writer.work(), name="run events")
+
+    async def own_all_runs(self) -> None:
+        """At the start of a server that holds the data folder alone: every lease belongs to a dead process."""
+        async with self._db.begin() as tx:
+            await self._runs.expire_all_leases(tx, self._clock.now())
+
+    async def stop(self) -> None:
+        """Let answers finish for a moment, then stop; unfinished runs are taken over by the next start."""
+        await self._executor.stop(self._settings.shutdown_seconds)
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+
+    async def _fresh(self, principal: Principal) -> Principal:
+        async with self._db.begin() as tx:
+            return await self._identity.principal(tx, principal.id, via=principal.via, ip=principal.ip)
+
+    async def _continue_run(self, *, run_id: str) -> None:
+        await self.runs.continue_run(uuid.UUID(run_id))

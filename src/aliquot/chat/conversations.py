@@ -1,0 +1,146 @@
+"""Conversations: found by UUID or the client's own id, made, listed, renamed, deleted. Ownership is enforced in the store."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from aliquot.chat.contracts import Conversation, ConversationKind, Message
+from aliquot.chat.errors import UnknownConversation
+from aliquot.chat.store import ChatStore
+from aliquot.identity.contracts import Principal
+from aliquot.kernel.clock import Clock
+from aliquot.kernel.ids import parse_id
+from aliquot.kernel.problems import InvalidInput
+from aliquot.ledger.api import LedgerApi
+from aliquot.ledger.contracts import AuditEvent, RecordRef
+from aliquot.platform.db import Transaction
+
+_CLIENT_ID_CHARS = 255
+_TITLE_CHARS = 80
+
+
+class Conversations:
+    """A person's conversations."""
+
+    def __init__(self, chats: ChatStore, ledger: LedgerApi, clock: Clock, session_idle: timedelta) -> None:
+        self._chats, self._ledger, self._clock, self._session_idle = chats, ledger, clock, session_idle
+
+    async def find(self, tx: Transaction, principal: Principal, reference: str) -> Any:
+        """The row called `reference` by this person: their client id first, else a UUID of their own. Raises UnknownConversation."""
+        self._check_reference(reference)
+        row = await self._chats.find_by_client_id(tx, principal.id, reference)
+        if row is None and (conversation_id := parse_id(reference)) is not None:
+            row = await self._chats.find(tx, principal.id, conversation_id)
+        if row is None:
+            raise UnknownConversation
+        return row
+
+    async def open_or_create(
+        self, tx: Transaction, principal: Principal, reference: str | None, kind: ConversationKind, first_message: str
+    ) -> Conversation:
+        """The conversation to write in. An unknown client id opens a new conversation under it; an unknown UUID is refused."""
+        if reference is not None:
+            try:
+                row = await self.find(tx, principal, reference)
+            except UnknownConversation:
+                if parse_id(reference) is not None and kind != "session":
+                    raise
+            else:
+                if not await self._close_if_idle(tx, row):
+                    return self._chats.open_conversation(row)
+        return await self.create(tx, principal, kind, client_id=reference, title=_title(first_message) if kind != "tool" else None)
+
+    async def create(
+        self, tx: Transaction, principal: Principal, kind: ConversationKind, *, client_id: str | None, title: str | None
+    ) -> Conversation:
+        """A new conversation of this person, or the one that already has this client id."""
+        if client_id is not None:
+            self._check_reference(client_id)
+        at = self._clock.now()
+        conversation_id = await self._chats.create_conversation(tx, principal.id, kind, client_id, title, at)
+        row = await self._chats.find(tx, principal.id, conversation_id)
+        if row is None:
+            raise UnknownConversation
+        if row.created_at == at:
+            await self._audit(tx, principal, "conversation.created", conversation_id)
+        return self._chats.open_conversation(row)
+
+    async def get(self, tx: Transaction, principal: Principal, reference: str) -> Conversation:
+        return self._chats.open_conversation(await self.find(tx, principal, reference))
+
+    async def rename(self, tx: Transaction, principal: Principal, reference: str, title: str) -> Conversation:
+        title = title.strip()
+        if not title or len(title) > 500:
+            raise InvalidInput("title: 1 to 500 characters")
+        row = await self.find(tx, principal, reference)
+        await self._chats.set_title(tx, principal.id, row.id, title, self._clock.now())
+        await self._audit(tx, principal, "conversation.renamed", row.id, {"title": title.encode()})
+        return self._chats.open_conversation(await self._chats.find(tx, principal.id, row.id))  # type: ignore[arg-type]  # found above
+
+    async def delete(self, tx: Transaction, principal: Principal, reference: str) -> None:
+        """Hide the conversation; it can be restored until retention ends it."""
+        row = await self.find(tx, principal, reference)
+        await self._chats.mark_deleted(tx, row.id, self._clock.now())
+        await self._audit(tx, principal, "conversation.deleted", row.id)
+
+    async def session(self, tx: Transaction, principal: Principal, reference: str) -> Conversation:
+        """An open session (`/chat`). One that was idle too long is closed and unknown."""
+        row = await self.find(tx, principal, reference)
+        if row.kind != "session" or await self._close_if_idle(tx, row):
+            raise UnknownConversation
+        return self._chats.open_conversation(row)
+
+    async def close_session(self, tx: Transaction, principal: Principal, reference: str) -> None:
+        """End a session: its id is free for a new one; the old conversation stays under retention."""
+        row = await self.find(tx, principal, reference)
+        if row.kind != "session":
+            raise UnknownConversation
+        await self._chats.close(tx, row.id, self._clock.now())
+        await self._audit(tx, principal, "conversation.closed", row.id)
+
+    async def recent(
+        self, tx: Transaction, principal: Principal, limit: int, after: tuple[datetime, uuid.UUID] | None
+    ) -> list[Conversation]:
+        return list(await self._chats.list_conversations(tx, principal.id, limit, after))
+
+    async def messages(
+        self, tx: Transaction, principal: Principal, reference: str, limit: int, before: tuple[datetime, uuid.UUID] | None
+    ) -> list[Message]:
+        """Newest first."""
+        row = await self.find(tx, principal, reference)
+        return await self._chats.list_messages(tx, row.id, limit, before)
+
+    async def branch(self, tx: Transaction, conversation: Conversation) -> list[Message]:
+        """The shown branch, oldest first."""
+        return await self._chats.branch(tx, conversation.id, conversation.head_id)
+
+    async def _close_if_idle(self, tx: Transaction, row: Any) -> bool:
+        if row.kind != "session":
+            return False
+        used = row.last_message_at or row.created_at
+        if row.closed_at is None and self._clock.now() - used <= self._session_idle:
+            return False
+        if row.closed_at is None:
+            await self._chats.close(tx, row.id, self._clock.now())
+        return True
+
+    def _check_reference(self, reference: str) -> None:
+        if not reference or len(reference) > _CLIENT_ID_CHARS or not reference.isprintable():
+            raise InvalidInput(f"a conversation id has 1 to {_CLIENT_ID_CHARS} printable characters")
+
+    async def _audit(
+        self, tx: Transaction, principal: Principal, action: str, conversation_id: uuid.UUID, content: dict[str, bytes] | None = None
+    ) -> None:
+        await self._ledger.append(
+            tx,
+            AuditEvent(
+                action=action, actor=str(principal.id), via=principal.via, ip=principal.ip, content=content or {}, subject=principal.id,
+                record=RecordRef(type="conversation", id=str(conversation_id)),
+            ),
+        )  # fmt: skip
+
+
+def _title(message: str) -> str:
+    """The first line of the first message, cut at a word."""
+    line = " ".join(message.split())
+    return line if len(line) <= _TITLE_CHARS else line[:_TITLE_CHARS].rsplit(" ", 1)[0] + "…"

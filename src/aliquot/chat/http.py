@@ -1,0 +1,375 @@
+"""Routes of conversations and runs. The right to a conversation is checked below, in the store."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field, ValidationError
+
+from aliquot.chat.api import ChatApi
+from aliquot.chat.contracts import Answer, Conversation, ConversationKind, Message, Run, StartRun, StartToolCall
+from aliquot.chat.errors import UnknownRun
+from aliquot.chat.streaming import Encoder, stream
+from aliquot.identity.contracts import Principal
+from aliquot.identity.http import address_of, require
+from aliquot.kernel.clock import rfc3339
+from aliquot.kernel.ids import parse_id
+from aliquot.kernel.problems import InvalidInput
+from aliquot.platform.db import Database
+from aliquot.platform.http import Body, Page, validation_problem
+from aliquot.platform.limits import Limiter
+from aliquot.platform.settings import Settings
+
+router = APIRouter(tags=["chat"])
+
+Person = Annotated[Principal, Depends(require("chat.use"))]
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+Parsed = TypeVar("Parsed", bound=Body)
+
+
+class Ask(Body):
+    """A question: `POST /api/chat/completion`, `/api/chat/stream`, `/chat`."""
+
+    message: str
+    conversation_id: str | None = None
+    session_id: str | None = None
+    model: str | None = Field(None, max_length=200)
+    dashboard: str | None = Field(None, max_length=200)
+
+
+class NewConversation(Body):
+    client_id: str | None = None
+    title: str | None = Field(None, max_length=500)
+
+
+class ChangedConversation(Body):
+    title: str
+
+
+class NewMessage(Body):
+    content: str
+    parent_id: uuid.UUID | None = None
+    model: str | None = Field(None, max_length=200)
+
+
+class ToolCall(Body):
+    name: str = Field(max_length=200)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    dry_run: bool = False
+
+
+class StartInstrumentRun(Body):
+    protocol: str
+    samples: list[str] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class StopInstrumentRun(Body):
+    reason: str
+
+
+class Services:
+    """What these routes need of `app.state.services`."""
+
+    chat: ChatApi
+    db: Database
+    limiter: Limiter
+    settings: Settings
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+
+# --- questions
+
+
+@router.post("/api/chat/completion")
+async def completion(request: Request, services: ServicesDep, person: Person, key: IdempotencyKey = None) -> JSONResponse:
+    """Ask and wait for the whole answer."""
+    ask = await _parse(request, Ask)
+    async with services.db.begin() as tx:
+        started = await services.chat.runs.start(tx, _start(person, ask, "chat", key))
+    return _answer(await services.chat.answer(person, started))
+
+
+@router.post("/api/chat/stream")
+async def chat_stream(
+    request: Request,
+    services: ServicesDep,
+    person: Person,
+    key: IdempotencyKey = None,
+    wire: Annotated[str, Query(alias="format")] = "chunks",
+) -> Response:
+    """Ask and watch the answer come, as Server-Sent Events. The body is JSON or a form."""
+    encoder = _encoder(request, wire)
+    ask = await _parse(request, Ask)
+    async with services.db.begin() as tx:
+        started = await services.chat.runs.start(tx, _start(person, ask, "chat", key))
+    return stream(services.chat, started.run_id, encoder)
+
+
+@router.post("/chat")
+async def session_chat(request: Request, services: ServicesDep, person: Person, key: IdempotencyKey = None) -> Response:
+    """Lumen's question: a session keeps the history; the first event carries its id."""
+    ask = await _parse(request, Ask)
+    limits = services.settings.limits
+    async with services.db.begin() as tx:
+        await services.limiter.hit(tx, f"chat-address:{address_of(request)}", limits.chat_per_address_per_minute, 60)
+        await services.limiter.hit(tx, "chat-total", limits.chat_total_per_minute, 60)
+        if ask.session_id is not None:
+            await services.limiter.hit(tx, f"chat-session:{person.id}:{ask.session_id}", limits.chat_per_session_per_hour, 3_600)
+        start = _start(person, ask, "session", key, max_chars=limits.session_message_chars)
+        started = await services.chat.runs.start(tx, start)
+    return stream(services.chat, started.run_id, _encoder(request, "events"))
+
+
+@router.get("/chat/sessions/{session_id}")
+async def session_history(session_id: str, services: ServicesDep, person: Person) -> dict[str, Any]:
+    """The messages of an open session, oldest first."""
+    async with services.db.begin() as tx:
+        session = await services.chat.conversations.session(tx, person, session_id)
+        messages = await services.chat.conversations.branch(tx, session)
+    return {"session_id": session.client_id or str(session.id), "messages": [_message(m) for m in messages]}
+
+
+@router.delete("/chat/sessions/{session_id}", status_code=204)
+async def end_session(session_id: str, services: ServicesDep, person: Person) -> None:
+    """Close a session; its conversation stays under retention."""
+    async with services.db.begin() as tx:
+        await services.chat.conversations.close_session(tx, person, session_id)
+
+
+# --- runs
+
+
+@router.get("/api/runs/{run_id}")
+async def run_state(run_id: str, services: ServicesDep, person: Person) -> Run:
+    async with services.db.begin() as tx:
+        return await services.chat.runs.run(tx, person, _run_id(run_id))
+
+
+@router.get("/api/runs/{run_id}/events")
+async def run_events(
+    request: Request,
+    run_id: str,
+    services: ServicesDep,
+    person: Person,
+    after: Annotated[int, Query(ge=0)] = 0,
+    wait: Annotated[float, Query(ge=0, le=30)] = 20,
+    last_event_id: Annotated[str | None, Header(max_length=20)] = None,
+) -> Response:
+    """The run's events: an SSE stream that resumes by `Last-Event-ID`; with `Accept: application/json` a long poll."""
+    key = _run_id(run_id)
+    if last_event_id is not None:
+        if not last_event_id.isdecimal():
+            raise InvalidInput("Last-Event-ID: a run event's number")
+        after = int(last_event_id)
+    if "application/json" in request.headers.get("accept", ""):
+        events = await services.chat.runs.wait_for_events(person, key, after, wait)
+        body = b'{"events":[' + b",".join(b'{"type":"%s",%s' % (e.kind.encode(), e.payload[1:]) for e in events) + b"]}"
+        return Response(body, media_type="application/json")
+    async with services.db.begin() as tx:
+        await services.chat.runs.run(tx, person, key)
+    return stream(services.chat, key, _encoder(request, "events"), after=after)
+
+
+@router.post("/api/runs/{run_id}/cancel", status_code=202)
+async def cancel_run(run_id: str, services: ServicesDep, person: Person) -> Run:
+    async with services.db.begin() as tx:
+        return await services.chat.runs.cancel(tx, person, _run_id(run_id))
+
+
+# --- direct tool calls
+
+
+@router.post("/api/chat/tools")
+async def call_tool(services: ServicesDep, person: Person, body: ToolCall, key: IdempotencyKey = None) -> JSONResponse:
+    """Call a tool directly, under the same policy as from a chat."""
+    if body.dry_run:
+        return JSONResponse(jsonable_encoder({"preview": await services.chat.dry_run(person, body.name, body.arguments)}))
+    return await _tool(services, person, body.name, body.arguments, key)
+
+
+@router.post("/api/instruments/{instrument}/runs")
+async def start_instrument_run(
+    instrument: str, services: ServicesDep, person: Person, body: StartInstrumentRun, key: IdempotencyKey = None
+) -> JSONResponse:
+    """Start a run on an instrument: the tool `start_run` under its policy."""
+    arguments = {"instrument": instrument} | body.model_dump(exclude_none=True)
+    return await _tool(services, person, "start_run", arguments, key)
+
+
+@router.post("/api/runs-of-instruments/{run}/stop")
+async def stop_instrument_run(
+    run: str, services: ServicesDep, person: Person, body: StopInstrumentRun, key: IdempotencyKey = None
+) -> JSONResponse:
+    """Stop a run on an instrument: the tool `stop_run` under its policy."""
+    return await _tool(services, person, "stop_run", {"run": run, "reason": body.reason}, key)
+
+
+# --- conversations
+
+
+@router.get("/api/conversations")
+async def list_conversations(services: ServicesDep, person: Person, limit: Limit = 50, after: str | None = None) -> Page[Conversation]:
+    async with services.db.begin() as tx:
+        items = await services.chat.conversations.recent(tx, person, limit, _cursor(after))
+    return Page(items=items, next=_next(items[-1].updated_at, items[-1].id) if len(items) == limit else None)
+
+
+@router.post("/api/conversations", status_code=201)
+async def create_conversation(services: ServicesDep, person: Person, body: NewConversation) -> Conversation:
+    async with services.db.begin() as tx:
+        return await services.chat.conversations.create(tx, person, "chat", client_id=body.client_id, title=body.title)
+
+
+@router.get("/api/conversations/{reference}")
+async def get_conversation(reference: str, services: ServicesDep, person: Person) -> Conversation:
+    async with services.db.begin() as tx:
+        return await services.chat.conversations.get(tx, person, reference)
+
+
+@router.patch("/api/conversations/{reference}")
+async def rename_conversation(reference: str, services: ServicesDep, person: Person, body: ChangedConversation) -> Conversation:
+    async with services.db.begin() as tx:
+        return await services.chat.conversations.rename(tx, person, reference, body.title)
+
+
+@router.delete("/api/conversations/{reference}", status_code=204)
+async def delete_conversation(reference: str, services: ServicesDep, person: Person) -> None:
+    async with services.db.begin() as tx:
+        await services.chat.conversations.delete(tx, person, reference)
+
+
+@router.get("/api/conversations/{reference}/messages")
+async def list_messages(
+    reference: str, services: ServicesDep, person: Person, limit: Limit = 50, before: str | None = None
+) -> Page[Message]:
+    """Newest first; `next` is the `before` of the following page."""
+    async with services.db.begin() as tx:
+        items = await services.chat.conversations.messages(tx, person, reference, limit, _cursor(before))
+    return Page(items=items, next=_next(items[-1].created_at, items[-1].id) if len(items) == limit else None)
+
+
+@router.post("/api/conversations/{reference}/messages", status_code=202)
+async def post_message(
+    reference: str, services: ServicesDep, person: Person, body: NewMessage, key: IdempotencyKey = None
+) -> dict[str, str]:
+    """Write a message; the answer is watched at `/api/runs/{run_id}/events`."""
+    start = StartRun(
+        principal=person, message=body.content, conversation=reference, parent_id=body.parent_id, model=body.model, idempotency_key=key
+    )
+    async with services.db.begin() as tx:
+        started = await services.chat.runs.start(tx, start)
+    return {"run_id": str(started.run_id), "conversation_id": str(started.conversation_id)}
+
+
+# --- shapes
+
+
+def _start(person: Principal, ask: Ask, kind: ConversationKind, key: str | None, max_chars: int | None = None) -> StartRun:
+    if ask.conversation_id is not None and ask.session_id is not None:
+        raise InvalidInput("conversation_id and session_id name the same thing: give one of them")
+    if ask.dashboard is not None:
+        raise InvalidInput("dashboard: there is no dashboard of this name")
+    reference = ask.conversation_id if ask.conversation_id is not None else ask.session_id
+    return StartRun(
+        principal=person, message=ask.message, conversation=reference, kind=kind, model=ask.model, idempotency_key=key, max_chars=max_chars
+    )
+
+
+def _answer(answer: Answer) -> JSONResponse:
+    run, message = answer.run, answer.message
+    if answer.error is not None:
+        return JSONResponse(
+            {
+                "type": f"urn:aliquot:problem:{answer.error['code']}", "title": answer.error["detail"], "status": 502, "run_id": str(run.id),
+                "conversation_id": str(run.conversation_id), "partial": message.content if message else None, **answer.error,
+            },
+            status_code=502, media_type="application/problem+json",
+        )  # fmt: skip
+    document = {
+        "message": _message(message) if message else None, "conversation_id": str(run.conversation_id), "run_id": str(run.id), "state": run.state,
+        "citations": list(message.citations) if message else [], "confidence": answer.confidence,
+        "usage": {
+            "input_tokens": run.usage.input_tokens, "output_tokens": run.usage.output_tokens, "cost": format(run.usage.cost, "f"),
+            "currency": run.usage.currency,
+        },
+    }  # fmt: skip
+    if answer.approval is not None:
+        document["approval"] = {
+            "id": str(answer.approval.id),
+            "tool": answer.approval.tool,
+            "expires_at": rfc3339(answer.approval.expires_at),
+        }
+    return JSONResponse(document)
+
+
+def _message(message: Message) -> dict[str, Any]:
+    return {
+        "id": str(message.id), "role": message.role, "content": message.content, "created_at": rfc3339(message.created_at),
+        "parent_id": str(message.parent_id) if message.parent_id else None, "run_id": str(message.run_id) if message.run_id else None,
+        "incomplete": message.incomplete, "citations": list(message.citations), "metadata": message.metadata,
+    }  # fmt: skip
+
+
+async def _tool(services: Services, person: Principal, name: str, arguments: dict[str, Any], key: str | None) -> JSONResponse:
+    """A run of kind `tool`: its result, or 202 with the approval it waits for, or the refusal as a problem."""
+    async with services.db.begin() as tx:
+        started = await services.chat.runs.start_tool(
+            tx, StartToolCall(principal=person, tool=name, arguments=arguments, idempotency_key=key)
+        )
+    outcome = await services.chat.tool_outcome(person, started)
+    return JSONResponse(outcome.document, status_code=outcome.status, media_type=outcome.media_type)
+
+
+async def _parse(request: Request, model: type[Parsed]) -> Parsed:
+    """The body as JSON or as a form, with the same fields."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    try:
+        if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+            async with request.form(max_files=0, max_fields=20) as form:
+                return model.model_validate({key: str(value) for key, value in form.multi_items()})
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise validation_problem(error.errors(include_input=False, include_url=False)) from error
+
+
+def _encoder(request: Request, wire: str) -> Encoder:
+    factory = request.app.state.encoders.get(wire)
+    if factory is None:
+        raise InvalidInput(f"format: one of {', '.join(sorted(request.app.state.encoders))}")
+    encoder: Encoder = factory()
+    return encoder
+
+
+def _run_id(text: str) -> uuid.UUID:
+    run_id = parse_id(text)
+    if run_id is None:
+        raise UnknownRun
+    return run_id
+
+
+def _next(at: datetime, item_id: uuid.UUID) -> str:
+    return f"{at.timestamp():.6f}_{item_id}"
+
+
+def _cursor(text: str | None) -> tuple[datetime, uuid.UUID] | None:
+    if text is None:
+        return None
+    at, _, item = text.partition("_")
+    item_id = parse_id(item)
+    try:
+        if item_id is not None:
+            return datetime.fromtimestamp(float(at), UTC), item_id
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise InvalidInput("the cursor is not one of ours")

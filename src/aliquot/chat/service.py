@@ -1,0 +1,298 @@
+"""Starting, watching and cancelling runs. Routes and jobs enter by `api`; execution is `executor`'s."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from aliquot.chat.contracts import TERMINAL, Run, Started, StartRun, StartToolCall, StoredEvent
+from aliquot.chat.conversations import Conversations
+from aliquot.chat.emitter import RunEmitter, RunEventWriter
+from aliquot.chat.errors import EmptyMessage, MessageTooLong, RunFinished, ShuttingDown, UnknownParent, UnknownRun
+from aliquot.chat.executor import Executor, started_event
+from aliquot.chat.run_store import LEASE, RunStore, Step, run_view
+from aliquot.chat.store import ChatStore
+from aliquot.identity.contracts import Principal
+from aliquot.kernel.canonical import canonical_json, content_hash, sha256_hex
+from aliquot.kernel.clock import Clock
+from aliquot.kernel.ids import new_id
+from aliquot.kernel.problems import InvalidInput
+from aliquot.ledger.api import LedgerApi
+from aliquot.ledger.contracts import AuditEvent, RecordRef
+from aliquot.platform.bus import Bus, Subscription
+from aliquot.platform.db import Database, Transaction
+from aliquot.platform.limits import Limiter
+from aliquot.platform.settings import Limits
+from aliquot.platform.telemetry import Metrics
+from aliquot.policy.contracts import Approval
+
+_PAGE = 500
+_HEARTBEAT_SECONDS = 15.0
+_QUIET_SECONDS = 1.0
+"""How long a watcher trusts live fan-out before it looks into the log itself (the run may execute in another process)."""
+
+
+class IdempotencyMismatch(InvalidInput):
+    code, sentence = "idempotency_mismatch", "This Idempotency-Key was already used with another request."
+
+
+class RunService:
+    """Runs from the outside."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        chats: ChatStore,
+        runs: RunStore,
+        conversations: Conversations,
+        executor: Executor,
+        writer: RunEventWriter,
+        bus: Bus[StoredEvent],
+        ledger: LedgerApi,
+        limiter: Limiter,
+        limits: Limits,
+        clock: Clock,
+        metrics: Metrics,
+        owner: uuid.UUID,
+    ) -> None:
+        self._db, self._chats, self._runs, self._conversations = db, chats, runs, conversations
+        self._executor, self._writer, self._bus, self._ledger = executor, writer, bus, ledger
+        self._limiter, self._limits, self._clock, self._metrics, self._owner = limiter, limits, clock, metrics, owner
+
+    async def start(self, tx: Transaction, request: StartRun) -> Started:
+        """Commit the user's message, the run and their audit event; execution begins after the commit."""
+        principal = request.principal
+        text = self._clean(request.message, request.max_chars or self._limits.message_chars)
+        key = _idempotency(principal, "run", request.idempotency_key)
+        fingerprint = content_hash([text, request.conversation, str(request.parent_id), request.model, request.kind])
+        if key is not None and (repeated := await self._repeated(tx, key, fingerprint)) is not None:
+            return repeated
+        await self._limit(tx, principal, "run", self._limits.run_starts_per_minute)
+        conversation = await self._conversations.open_or_create(tx, principal, request.conversation, request.kind, text)
+        parent_id = await self._parent(tx, conversation, request)
+        user_message_id, at = new_id(), self._clock.now()
+        await self._chats.add_message(
+            tx, message_id=user_message_id, conversation_id=conversation.id, parent_id=parent_id, role="user", subject=principal.id,
+            text=text, at=at,
+        )  # fmt: skip
+        values = self._row(principal, conversation.id, "chat") | {
+            "user_message_id": user_message_id, "model": request.model, "idempotency_key": key, "request_sha256": fingerprint,
+        }  # fmt: skip
+        await self._begin(tx, principal, values, {"message": text.encode()})
+        return Started(run_id=values["id"], conversation_id=conversation.id, session_id=conversation.client_id or str(conversation.id))
+
+    async def start_tool(self, tx: Transaction, request: StartToolCall) -> Started:
+        """A direct tool call: the call is a step already answered, so the loop executes it and renders the result."""
+        principal = request.principal
+        arguments = canonical_json(request.arguments).decode()
+        key = _idempotency(principal, "tool", request.idempotency_key)
+        fingerprint = content_hash([request.tool, arguments])
+        if key is not None and (repeated := await self._repeated(tx, key, fingerprint)) is not None:
+            return repeated
+        await self._limit(tx, principal, "tool", self._limits.tool_calls_per_minute)
+        conversation = await self._conversations.open_or_create(tx, principal, None, "tool", request.tool)
+        values = self._row(principal, conversation.id, "tool") | {"idempotency_key": key, "request_sha256": fingerprint}
+        use = {"call_id": f"call_{values['id'].hex[:24]}", "name": request.tool, "arguments": arguments}
+        step = Step(n=0, tool_uses=[use], source="direct", state="answered")
+        await self._begin(tx, principal, values, {"arguments": arguments.encode()}, step=step, tool=request.tool)
+        return Started(run_id=values["id"], conversation_id=conversation.id, session_id=str(conversation.id))
+
+    async def queue_continuation(self, tx: Transaction, run_id: uuid.UUID, approval: Approval) -> None:
+        """The run that continues after a decision, queued in the decision's transaction. It runs on the requester's account."""
+        parent = await self._runs.get(tx, approval.run_id) if approval.run_id is not None else None
+        if parent is None:
+            raise UnknownRun
+        await self._runs.create(
+            tx,
+            {
+                "id": run_id, "conversation_id": parent.conversation_id, "person_id": parent.person_id, "kind": "continue",
+                "via": parent.via, "session_id": parent.session_id, "ip": parent.ip, "message_id": new_id(), "model": parent.model,
+                "user_message_id": parent.message_id, "parent_run_id": parent.id, "approval_id": approval.id,
+                "created_at": self._clock.now(), "lease_until": self._clock.now(),
+            },
+        )  # fmt: skip
+        await self._ledger.append(
+            tx,
+            AuditEvent(
+                action="run.queued", actor=str(approval.decided_by or "system"), on_behalf_of=str(parent.person_id),
+                record=RecordRef(type="run", id=str(run_id)), run_id=run_id, reason="approval decided",
+            ),
+        )  # fmt: skip
+
+    async def continue_run(self, run_id: uuid.UUID) -> None:
+        """Job: take the queued run for this process and execute it. Repeating it does nothing."""
+        async with self._db.begin() as tx:
+            row = await self._runs.claim(tx, run_id, self._owner, self._clock.now())
+            if row is not None:
+                tx.after_commit(lambda: self._executor.spawn(row))
+
+    async def cancel(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> Run:
+        """Ask for the run's end. What was said so far is kept as an incomplete message."""
+        row = await self._owned(tx, principal, run_id)
+        if row.state not in ("queued", "running"):
+            raise RunFinished
+        await self._runs.request_cancel(tx, run_id)
+        await self._ledger.append(
+            tx,
+            AuditEvent(
+                action="run.cancel_requested", actor=str(principal.id), via=principal.via, ip=principal.ip, run_id=run_id,
+                record=RecordRef(type="run", id=str(run_id)),
+            ),
+        )  # fmt: skip
+        tx.after_commit(lambda: self._executor.cancel(run_id))
+        return run_view(row)
+
+    async def run(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> Run:
+        return run_view(await self._owned(tx, principal, run_id))
+
+    async def events(self, tx: Transaction, principal: Principal, run_id: uuid.UUID, after: int) -> list[StoredEvent]:
+        """A page of the run's log."""
+        await self._owned(tx, principal, run_id)
+        return await self._runs.events(tx, run_id, after, _PAGE)
+
+    async def watch(self, run_id: uuid.UUID, after: int) -> AsyncGenerator[list[StoredEvent], None]:
+        """Every event with seq > `after`, in order and once, in batches as they come, until the run's last one.
+
+        An empty batch is a sign of life after 15 s of silence. The caller has checked ownership. The log is the truth; live
+        fan-out only hurries: a watcher that falls behind reads the log.
+        """
+        self._metrics.open_streams.inc()
+        try:
+            with self._bus.subscribe(str(run_id)) as live:
+                silent = 0.0
+                from_log = True
+                while True:
+                    events, from_log = await self._next(run_id, after, live, from_log)
+                    if events:
+                        after = events[-1].seq
+                        yield events
+                        if events[-1].kind in TERMINAL:
+                            return
+                    silent = 0.0 if events else silent + _QUIET_SECONDS
+                    if silent >= _HEARTBEAT_SECONDS:
+                        silent = 0.0
+                        yield []
+        finally:
+            self._metrics.open_streams.dec()
+
+    async def _next(self, run_id: uuid.UUID, after: int, live: Subscription[StoredEvent], from_log: bool) -> tuple[list[StoredEvent], bool]:
+        """The next events without a gap, and whether the log has to be asked (again)."""
+        if from_log:
+            live.drain()
+            async with self._db.begin() as tx:
+                events = await self._runs.events(tx, run_id, after, _PAGE)
+            return events, len(events) == _PAGE
+        arrived = await live.wait(_QUIET_SECONDS)
+        lagging = live.lagging
+        events = []
+        for event in live.drain():
+            if event.seq == after + 1:
+                events.append(event)
+                after = event.seq
+            elif event.seq > after:  # something is missing between the log and the live events
+                return events, True
+        return events, lagging or not arrived
+
+    async def wait_for_events(self, principal: Principal, run_id: uuid.UUID, after: int, seconds: float) -> list[StoredEvent]:
+        """Long poll: events after `after`, as soon as there are any, at most `seconds` later an empty list."""
+        with self._bus.subscribe(str(run_id)) as live:
+            deadline = asyncio.get_running_loop().time() + seconds
+            while True:
+                async with self._db.begin() as tx:
+                    events = await self.events(tx, principal, run_id, after)
+                    row = await self._runs.get(tx, run_id)
+                left = deadline - asyncio.get_running_loop().time()
+                if events or left <= 0 or (row is not None and row.finished_at is not None):
+                    return events
+                await live.wait(min(left, _QUIET_SECONDS))
+                live.drain()
+
+    # --- parts of a start
+
+    def _clean(self, text: str, limit: int) -> str:
+        if not text.strip():
+            raise EmptyMessage
+        if len(text) > limit:
+            raise MessageTooLong(f"The message has {len(text):,} characters; at most {limit:,} are accepted.")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput("The message is not valid Unicode text.") from error
+        return text
+
+    async def _limit(self, tx: Transaction, principal: Principal, what: str, per_minute: int) -> None:
+        if self._executor.closing:
+            raise ShuttingDown
+        await self._limiter.hit(tx, f"{what}:{principal.id}", per_minute, 60)
+
+    async def _repeated(self, tx: Transaction, key: str, fingerprint: str) -> Started | None:
+        row = await self._runs.by_idempotency_key(tx, key)
+        if row is None:
+            return None
+        if row.request_sha256 != fingerprint:
+            raise IdempotencyMismatch
+        return Started(run_id=row.id, conversation_id=row.conversation_id, session_id=str(row.conversation_id))
+
+    async def _parent(self, tx: Transaction, conversation: Any, request: StartRun) -> uuid.UUID | None:
+        if request.parent_id is not None:
+            if await self._chats.get_message(tx, conversation.id, request.parent_id) is None:
+                raise UnknownParent
+            return request.parent_id
+        head: uuid.UUID | None = conversation.head_id
+        for turn in request.history:
+            message_id = new_id()
+            await self._chats.add_message(
+                tx, message_id=message_id, conversation_id=conversation.id, parent_id=head, role=turn.role, subject=request.principal.id,
+                text=turn.text, at=self._clock.now(),
+            )  # fmt: skip
+            head = message_id
+        return head
+
+    def _row(self, principal: Principal, conversation_id: uuid.UUID, kind: str) -> dict[str, Any]:
+        at = self._clock.now()
+        return {
+            "id": new_id(), "conversation_id": conversation_id, "person_id": principal.id, "kind": kind, "state": "running",
+            "via": principal.via, "session_id": principal.session_id, "ip": principal.ip, "message_id": new_id(), "created_at": at,
+            "lease_owner": self._owner, "lease_until": at + LEASE,
+        }  # fmt: skip
+
+    async def _begin(
+        self,
+        tx: Transaction,
+        principal: Principal,
+        values: dict[str, Any],
+        content: dict[str, bytes],
+        *,
+        step: Step | None = None,
+        tool: str | None = None,
+    ) -> None:
+        """Insert the run with its first event, its first step and its audit event; execute after the commit."""
+        run_id = values["id"]
+        if not await self._runs.create(tx, values):
+            raise IdempotencyMismatch("The same Idempotency-Key is being used by another request at this moment.")
+        if step is None:
+            await self._runs.begin_step(tx, run_id, 0)
+        else:
+            await self._runs.save_step(tx, run_id, principal.id, step)
+        row = await self._runs.get(tx, run_id)
+        emitter = RunEmitter(self._writer, self._runs, self._clock, run_id, principal.id, 0)
+        await emitter.commit_with(tx, self._owner, [started_event(row)])
+        await self._ledger.append(
+            tx,
+            AuditEvent(
+                action="run.started", actor=str(principal.id), via=principal.via, ip=principal.ip, record=RecordRef(type="run", id=str(run_id)),
+                run_id=run_id, tool=tool, content=content, subject=principal.id,
+            ),
+        )  # fmt: skip
+        tx.after_commit(lambda: self._executor.spawn(row))
+
+    async def _owned(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> Any:
+        row = await self._runs.owned(tx, principal.id, run_id)
+        if row is None:
+            raise UnknownRun
+        return row
+
+
+def _idempotency(principal: Principal, route: str, key: str | None) -> str | None:
+    return None if key is None else sha256_hex(f"{principal.id}:{route}:{key}".encode())

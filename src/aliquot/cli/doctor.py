@@ -1,0 +1,141 @@
+"""`aliquot doctor`: looks at the installation and says what to mend. It changes nothing."""
+
+import os
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import httpx2
+import psycopg
+import typer
+
+from aliquot.models.config import load_models
+from aliquot.platform import migrate
+from aliquot.platform.postgres import EmbeddedPostgres, PostgresError
+from aliquot.platform.settings import Settings, SettingsError, load_settings
+from aliquot.platform.vault import RootKeyError, Vault, load_root_key
+
+_FREE_BYTES_MIN = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was looked at, whether it is well, and what to do when it is not."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def diagnose() -> int:
+    """Print every finding; the exit code."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        typer.echo(f"✗ settings: {error}")
+        return 1
+    failed = 0
+    for finding in _findings(settings):
+        typer.echo(f"{'✓' if finding.ok else '✗'} {finding.what}: {finding.detail}")
+        failed += not finding.ok
+    typer.echo("Everything is in order." if not failed else f"{failed} thing{'s' if failed > 1 else ''} to mend.")
+    return 1 if failed else 0
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    yield Finding("Python", sys.version_info >= (3, 11), f"{sys.version_info.major}.{sys.version_info.minor} (3.11 or newer is needed)")
+    checks: list[tuple[str, Callable[[Settings], str]]] = [
+        ("data folder", _data_folder), ("free space", _free_space), ("keys", _keys), ("models file", _models), ("database", _database),
+        ("server", _server),
+    ]  # fmt: skip
+    for what, check in checks:
+        try:
+            yield Finding(what, True, check(settings))
+        except (SettingsError, PostgresError, RootKeyError, migrate.SchemaError, psycopg.Error, OSError) as error:
+            yield Finding(what, False, str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__)
+
+
+def _data_folder(settings: Settings) -> str:
+    folder = settings.data_dir
+    if not folder.exists():
+        return f"{folder} does not exist yet; the first start makes it"
+    if not os.access(folder, os.W_OK):
+        raise SettingsError(f"{folder} cannot be written by this user: change its owner or set ALIQUOT_DATA_DIR")
+    return str(folder)
+
+
+def _free_space(settings: Settings) -> str:
+    place = next(p for p in (settings.data_dir, *settings.data_dir.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if free < _FREE_BYTES_MIN:
+        raise SettingsError(f"only {free / 1e9:.1f} GB are free at {place}: make room, a full disk stops all writes")
+    return f"{free / 1e9:.0f} GB free"
+
+
+def _keys(settings: Settings) -> str:
+    folder = settings.keys_dir
+    if not folder.exists():
+        return "none yet; the first start makes them"
+    loose = [p.name for p in folder.iterdir() if p.is_file() and stat.S_IMODE(p.stat().st_mode) & 0o077 and p.name != "subjects.lock"]
+    if loose:
+        raise SettingsError(f"{folder / loose[0]} can be read by others: chmod 600 it")
+    if not (folder / "root").exists() and settings.root_key is None:
+        return "no root key yet; the first start makes it"
+    Vault(load_root_key(settings.root_key.get_secret_value() if settings.root_key else None, folder), folder)
+    return "the root key opens the subject keys"
+
+
+def _models(settings: Settings) -> str:
+    models = load_models(settings.models)
+    if not models:
+        return "none declared: questions are answered by the tools alone (see docs/models.md)"
+    missing = [m.name for m in models if m.api_key_env and not os.environ.get(m.api_key_env)]
+    if missing:
+        raise SettingsError(f"the environment variable with the key of model {missing[0]!r} is not set")
+    return ", ".join(m.name for m in models)
+
+
+def _database(settings: Settings) -> str:
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+    elif not settings.embedded or not (settings.data_dir / "pg" / "PG_VERSION").exists():
+        return "external" if not settings.embedded else "not made yet; the first start makes it"
+    else:
+        vault = Vault(
+            load_root_key(settings.root_key.get_secret_value() if settings.root_key else None, settings.keys_dir), settings.keys_dir
+        )
+        postgres = EmbeddedPostgres(settings.data_dir / "pg", superuser_password=vault.derive("postgres/postgres").hex())
+        if not postgres.running():
+            return "embedded, not running (it runs while `aliquot serve` does)"
+        url = postgres.superuser_url()
+    found, expected = migrate.database_version(url), migrate.code_version()
+    if found != expected:
+        raise migrate.SchemaError(f"the schema is at version {found or 'none'}, the code needs {expected}: run `aliquot db upgrade`")
+    return f"{'embedded' if settings.embedded else 'external'}, schema version {found}"
+
+
+def _server(settings: Settings) -> str:
+    scheme = "https" if settings.tls_cert else "http"
+    url = f"{scheme}://{settings.host}:{settings.port}/api/health"
+    try:
+        answer = httpx2.get(url, timeout=3, verify=False)
+        document = answer.json()
+    except (httpx2.HTTPError, ValueError):
+        if _port_taken(settings):
+            raise SettingsError(f"port {settings.port} is used by another program: stop it or set ALIQUOT_PORT") from None
+        return f"not running; port {settings.port} is free"
+    if "parts" not in document:
+        raise SettingsError(f"port {settings.port} is used by another program: stop it or set ALIQUOT_PORT")
+    down = [name for name, part in document["parts"].items() if part["status"] == "down"]
+    if down:
+        raise SettingsError(f"running, but {', '.join(down)} is down: see its log")
+    return f"running, version {document['version']}"
+
+
+def _port_taken(settings: Settings) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        return probe.connect_ex((settings.host, settings.port)) == 0

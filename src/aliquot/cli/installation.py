@@ -1,0 +1,166 @@
+"""The installation on this machine: data folder, root key, PostgreSQL (embedded or external), schema, logins."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import structlog
+
+from aliquot.bootstrap import DatabaseUrls
+from aliquot.platform import migrate
+from aliquot.platform.db import libpq_url
+from aliquot.platform.postgres import LOGINS, OWNER, SUPERUSER, DataFolderLock, EmbeddedPostgres
+from aliquot.platform.settings import Settings, SettingsError
+from aliquot.platform.vault import Vault, load_root_key
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Installation:
+    """An opened data folder. `close` releases what `open_installation` took."""
+
+    settings: Settings
+    vault: Vault
+    urls: DatabaseUrls
+    owner_url: str | None
+    """The owner's login, when this process knows it; never used to serve."""
+    postgres: EmbeddedPostgres | None
+    lock: DataFolderLock | None
+    empty_before: bool
+    """The database held no schema until now."""
+
+    def close(self) -> None:
+        if self.postgres is not None and self.lock is not None:
+            self.postgres.stop()
+        if self.lock is not None:
+            self.lock.release()
+
+
+def open_installation(settings: Settings, *, exclusive: bool) -> Installation:
+    """Open the data folder and bring the database up.
+
+    `exclusive` takes the folder's lock (a server does); without it a running server's PostgreSQL is used, or the lock is taken
+    too if there is none. Raises SettingsError, RootKeyError, PostgresError or SchemaError with a sentence that says what to mend.
+    """
+    folder = _data_folder(settings)
+    lock: DataFolderLock | None = DataFolderLock(folder)
+    postgres: EmbeddedPostgres | None = None
+    try:
+        if settings.embedded:
+            secret = settings.root_key.get_secret_value() if settings.root_key else None
+            vault = _vault(settings, secret)
+            postgres = EmbeddedPostgres(folder / "pg", superuser_password=_password(vault, SUPERUSER))
+            if not exclusive and postgres.running():
+                lock = None  # the server that runs it holds the lock
+            if lock is not None:
+                lock.acquire()
+            postgres.start()
+            owner_url = postgres.ensure_database(_password(vault, OWNER))
+            urls = DatabaseUrls(
+                app=postgres.url(LOGINS[0], _password(vault, LOGINS[0])), sequencer=postgres.url(LOGINS[1], _password(vault, LOGINS[1]))
+            )
+            return _opened(settings, vault, urls, owner_url, postgres, lock)
+        if exclusive and lock is not None:
+            lock.acquire()
+        else:
+            lock = None
+        vault = _vault(settings, settings.root_key.get_secret_value() if settings.root_key else None)
+        owner = settings.database_url.get_secret_value() if settings.database_url else None
+        return _opened(settings, vault, _external_urls(settings, vault), owner, None, lock)
+    except BaseException:
+        if postgres is not None and lock is not None:
+            postgres.stop()
+        if lock is not None:
+            lock.release()
+        raise
+
+
+def upgrade(installation: Installation) -> None:
+    """Migrate the schema with the owner's login."""
+    if installation.owner_url is None:
+        raise SettingsError("DATABASE_URL (the owner's login) is needed to change the schema")
+    vault = installation.vault
+    app, sequencer, reader = (_password(vault, login) for login in LOGINS)
+    migrate.upgrade(installation.owner_url, migrate.Logins(app=app, sequencer=sequencer, reader=reader))
+
+
+def _opened(
+    settings: Settings, vault: Vault, urls: DatabaseUrls, owner: str | None, postgres: EmbeddedPostgres | None, lock: DataFolderLock | None
+) -> Installation:
+    _reachable(owner or urls.app)
+    empty = owner is not None and migrate.database_version(owner) is None
+    installation = Installation(settings, vault, urls, owner, postgres, lock, empty)
+    if empty:
+        upgrade(installation)
+    return installation
+
+
+def require_serviceable(installation: Installation) -> None:
+    """Refuse to serve when schema and code disagree, or with a login that could rewrite the record."""
+    migrate.require_current(installation.urls.app)
+    with psycopg.connect(libpq_url(installation.urls.app)) as conn:
+        row = conn.execute(
+            "SELECT current_user, r.rolsuper OR has_table_privilege('audit_event', 'UPDATE') FROM pg_roles r WHERE r.rolname = current_user"
+        ).fetchone()
+    if row is None or row[1]:
+        raise SettingsError(
+            f"serving with the login {row[0] if row else '?'} is refused: it could rewrite the audit log. "
+            "Leave DATABASE_URL_APP unset or give it the login aliquot_app"
+        )
+
+
+def _data_folder(settings: Settings) -> Path:
+    folder = settings.data_dir
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.keys_dir.mkdir(mode=0o700, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError
+    except OSError as error:
+        raise SettingsError(
+            f"the data folder {folder} cannot be written ({type(error).__name__}): set ALIQUOT_DATA_DIR to one that can"
+        ) from error
+    return folder
+
+
+def _vault(settings: Settings, configured: str | None) -> Vault:
+    return Vault(load_root_key(configured, settings.keys_dir), settings.keys_dir)
+
+
+def _password(vault: Vault, login: str) -> str:
+    """Passwords of our own logins are derived from the root key: the same on every host, stored nowhere."""
+    return vault.derive(f"postgres/{login}").hex()
+
+
+def _external_urls(settings: Settings, vault: Vault) -> DatabaseUrls:
+    def url(configured: object, login: str) -> str:
+        if configured is not None:
+            return str(configured.get_secret_value())  # type: ignore[attr-defined]  # a SecretStr
+        if settings.database_url is None:
+            raise SettingsError("DATABASE_URL_SEQUENCER is needed beside DATABASE_URL_APP when DATABASE_URL is not set")
+        info = psycopg.conninfo.conninfo_to_dict(libpq_url(settings.database_url.get_secret_value()))
+        return _as_url(info, login, _password(vault, login))
+
+    return DatabaseUrls(app=url(settings.database_url_app, LOGINS[0]), sequencer=url(settings.database_url_sequencer, LOGINS[1]))
+
+
+def _as_url(info: dict[str, object], user: str, password: str) -> str:
+    """The same server and database under another login, as a libpq URL."""
+    rest = {k: str(v) for k, v in info.items() if k not in ("user", "password", "dbname") and v is not None}
+    query = "&".join(f"{k}={_quoted(v)}" for k, v in rest.items())
+    return f"postgresql://{user}:{password}@/{_quoted(str(info.get('dbname', '')))}?{query}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _reachable(url: str) -> None:
+    try:
+        psycopg.connect(libpq_url(url), connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no answer"
+        raise SettingsError(f"the database cannot be reached: {reason}") from error

@@ -1,0 +1,162 @@
+"""`aliquot serve`: everything on one machine, from an empty folder to a listening server."""
+
+import asyncio
+import ipaddress
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+import structlog
+import typer
+import uvicorn
+
+from aliquot.bootstrap import Background, Services, build
+from aliquot.cli.installation import Installation, open_installation, require_serviceable
+from aliquot.demo.people import DEMO_PEOPLE
+from aliquot.demo.seed import is_seeded, seed
+from aliquot.identity.contracts import FIRST_PASSWORD_FILE
+from aliquot.platform.settings import Settings, SettingsError
+from aliquot.web.app import create_app
+
+log = structlog.get_logger(__name__)
+
+
+def serve(settings: Settings, *, demo: bool | None) -> None:
+    """Serve until SIGINT or SIGTERM, then stop the database too. Raises what `cli.common.EXPECTED` lists."""
+    _refuse_open_bind(settings)
+    listener = _listen(settings)
+    try:
+        installation = open_installation(settings, exclusive=True)
+        try:
+            require_serviceable(installation)
+            _serve(settings, installation, listener, demo=demo)
+        finally:
+            installation.close()
+    finally:
+        listener.close()
+
+
+def _serve(settings: Settings, installation: Installation, listener: socket.socket, *, demo: bool | None) -> None:
+    services = build(settings, installation.vault, installation.urls)
+    # One event loop per phase: the pools are closed in between, because connections belong to the loop that made them.
+    asyncio.run(_first_start(services, installation, demo=demo))
+    services = build(settings, installation.vault, installation.urls)
+    background = Background(services, alone=installation.postgres is not None)
+    config = uvicorn.Config(
+        create_app(services, background),
+        loop="uvloop", http="httptools", ws="none", access_log=False, log_config=None, server_header=False, date_header=True,
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_seconds)), proxy_headers=False, h11_max_incomplete_event_size=65_536,
+        ssl_certfile=str(settings.tls_cert) if settings.tls_cert else None, ssl_keyfile=str(settings.tls_key) if settings.tls_key else None,
+        timeout_keep_alive=30,
+    )  # fmt: skip
+    server = _Server(config, _banner(settings, services))
+    server.run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says what to try next once it really listens."""
+
+    def __init__(self, config: uvicorn.Config, banner: str) -> None:
+        super().__init__(config)
+        self._banner = banner
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            typer.echo(self._banner)
+
+
+async def _first_start(services: Services, installation: Installation, *, demo: bool | None) -> None:
+    """The first administrator, and the demo laboratory where it belongs."""
+    settings = services.settings
+    try:
+        configured = settings.admin_password.get_secret_value() if settings.admin_password else None
+        async with services.db.begin() as tx:
+            password = await services.identity.ensure_first_admin(tx, settings.admin_email, configured)
+        if password is not None:
+            _hand_over(settings, FIRST_PASSWORD_FILE, f"First administrator {settings.admin_email}, one-time password", password)
+        async with services.db.begin() as tx:
+            seeded = await is_seeded(tx, services)
+        wanted = demo if demo is not None else (installation.empty_before and settings.embedded and _is_loopback(settings.host))
+        if wanted and not seeded:
+            given = settings.demo_password.get_secret_value() if settings.demo_password else None
+            demo_password = given or secrets.token_urlsafe(12)
+            await seed(services, demo_password)
+            typer.echo("Demo data: an invented laboratory was seeded (leave it out with --no-demo).")
+            if given is None:
+                _hand_over(
+                    settings, "demo-password", "Demo people (" + ", ".join(p.email for p in DEMO_PEOPLE) + "), password", demo_password
+                )
+    finally:
+        await services.models.close()
+        await services.db.close()
+        await services.sequencer_db.close()
+
+
+def _hand_over(settings: Settings, file_name: str, what: str, password: str) -> None:
+    """A password is printed once and only on a terminal; otherwise it goes to a file only the owner can read."""
+    if sys.stdout.isatty():
+        typer.echo(f"{what}: {password}")
+        return
+    path = settings.data_dir / file_name
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(password + "\n")
+    typer.echo(f"{what}: in {path} (readable by you only)")
+
+
+def _banner(settings: Settings, services: Services) -> str:
+    scheme = "https" if settings.tls_cert else "http"
+    url = f"{scheme}://{settings.host}:{settings.port}"
+    answers = "a language model" if services.models.configured else "its tools (no language model configured, see docs/models.md)"
+    executable = _executable()
+    return (
+        f"\nAliquot is listening on {url} and answers with {answers}.\n"
+        f"Try in another terminal, logged in as scientist@demo.lab:\n"
+        f'  {executable} chat "Is PCR-02 ready?"\n'
+        f'  {executable} chat "Start PCR-STD-35 on PCR-02"\n'
+        f"  {executable} doctor\n"
+        "Ctrl-C stops the server and its database."
+    )
+
+
+def _executable() -> str:
+    path = Path(sys.argv[0])
+    try:
+        return str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
+    except ValueError:
+        return str(path)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Take the port before anything else is started, so that a port in use is said at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"port {settings.port} on {settings.host} cannot be used ({error.strerror}): another server may be running; "
+            "stop it or set ALIQUOT_PORT"
+        ) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _refuse_open_bind(settings: Settings) -> None:
+    if not _is_loopback(settings.host) and not settings.tls_cert and not settings.trusted_proxies:
+        raise SettingsError(
+            f"binding to {settings.host} without TLS is refused: set ALIQUOT_TLS_CERT and ALIQUOT_TLS_KEY, or ALIQUOT_TRUSTED_PROXIES "
+            "for a reverse proxy that terminates TLS"
+        )

@@ -1,0 +1,1 @@
+"""The HTTP server: mounts every domain's routes, encodes streams, health, metrics. Holds no business rules."""

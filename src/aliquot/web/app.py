@@ -1,0 +1,113 @@
+"""The FastAPI application: routes of all domains, problem documents, request ids, CORS, limits on bodies."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import aliquot
+from aliquot.bootstrap import Background, Services
+from aliquot.chat.http import router as chat_router
+from aliquot.identity.routes import router as identity_router
+from aliquot.kernel.ids import new_id
+from aliquot.kernel.problems import Problem
+from aliquot.lab.http import router as lab_router
+from aliquot.ledger.http import router as ledger_router
+from aliquot.models.http import router as models_router
+from aliquot.platform.http import install_problem_handlers
+from aliquot.policy.http import router as policy_router
+from aliquot.tools.http import router as tools_router
+from aliquot.web.aliases import Aliases
+from aliquot.web.health import router as health_router
+from aliquot.web.openai import error_shape
+from aliquot.web.openai import router as openai_router
+from aliquot.web.wire.chunks import ChunksEncoder
+from aliquot.web.wire.events import EventsEncoder
+
+log = structlog.get_logger(__name__)
+
+_ROUTERS = (
+    health_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, ledger_router, openai_router,
+)  # fmt: skip
+
+
+def create_app(services: Services, background: Background | None = None) -> FastAPI:
+    """The application over `services`. With `background` its start and stop bracket the server's life."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if background is not None:
+            await background.start()
+        try:
+            yield
+        finally:
+            if background is not None:
+                await background.stop()
+
+    app = FastAPI(
+        title="Aliquot",
+        version=aliquot.__version__,
+        description="A self-hosted assistant server for laboratories and clinics.",
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=services.settings.limits.body_bytes,
+        telemetry={"logs": False, "tracing": False, "metrics": False},
+    )
+    app.state.services = services
+    app.state.encoders = {"events": EventsEncoder, "chunks": ChunksEncoder}
+    for router in _ROUTERS:
+        app.include_router(router)
+    install_problem_handlers(app, _shape)
+    if services.settings.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(services.settings.origins), allow_methods=["*"], expose_headers=["X-Run-Id", "Retry-After"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+        )  # fmt: skip
+    app.add_middleware(RequestLog, services=services)
+    app.add_middleware(Aliases)
+    return app
+
+
+def _shape(request: Request, problem: Problem) -> JSONResponse | None:
+    return error_shape(problem) if request.url.path.startswith("/v1/") else None
+
+
+class RequestLog:
+    """Gives every request an id, logs it without contents, counts it."""
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app, self._metrics = app, services.metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = str(new_id())
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = time.perf_counter()
+        status = 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")  # the template, never the path with its ids
+            seconds = time.perf_counter() - started
+            self._metrics.requests.labels(method=scope["method"], route=route, status=str(status)).inc()
+            self._metrics.request_seconds.labels(route=route).observe(seconds)
+            if not (route == "/api/health" and status == 200):
+                log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))

@@ -1,0 +1,94 @@
+"""Health, metrics and the list of routes."""
+
+import time
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.routing import BaseRoute
+
+import aliquot
+from aliquot.bootstrap import Services
+from aliquot.identity.contracts import Principal
+from aliquot.identity.http import require
+from aliquot.kernel.problems import Problem
+
+router = APIRouter(tags=["health"])
+
+_BACKLOG_SECONDS_MAX = 30.0
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+@router.get("/api/health")
+async def health(request: Request) -> JSONResponse:
+    """Liveness and readiness per part. Open to everybody; says nothing that helps an attacker."""
+    services = _services(request)
+    parts = {"database": await _database(services), "ledger": await _ledger(services), "models": _models(services)}
+    failing = [name for name, part in parts.items() if part["status"] == "down"]
+    status = "down" if failing else "ok"
+    return JSONResponse({"status": status, "version": aliquot.__version__, "parts": parts}, status_code=503 if failing else 200)
+
+
+@router.get("/api/chat/health")
+async def chat_health(request: Request) -> JSONResponse:
+    """Whether questions can be answered, and how."""
+    services = _services(request)
+    database = await _database(services)
+    mode = "model" if services.models.configured else "tools"
+    document = {"status": database["status"], "answers_with": mode, "tools": len(services.tools.all()), "database": database}
+    return JSONResponse(document, status_code=503 if database["status"] == "down" else 200)
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request, _: Annotated[Principal, Depends(require("admin.stats"))]) -> Response:
+    """Prometheus metrics; scrape with an API key of a person who may see statistics."""
+    return Response(generate_latest(_services(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/api/debug/routes")
+async def routes(request: Request, _: Annotated[Principal, Depends(require("debug.routes"))]) -> dict[str, Any]:
+    """Every path this server answers."""
+    return {"routes": sorted(_listed(request.app.routes), key=lambda r: (r["path"], r["methods"]))}
+
+
+def _listed(found: list[BaseRoute]) -> list[dict[str, Any]]:
+    return [
+        {"path": route.path, "methods": sorted(route.methods or ()), "name": getattr(route, "name", "")}  # type: ignore[attr-defined]  # checked
+        for route in found
+        if hasattr(route, "path") and hasattr(route, "methods")
+    ]
+
+
+async def _database(services: Services) -> dict[str, Any]:
+    started = time.perf_counter()
+    try:
+        async with services.db.begin() as tx:
+            await tx.scalar(sa.text("SELECT 1"))
+    except Problem:
+        return {"status": "down", "detail": "the database is not reachable"}
+    return {"status": "ok", "ms": round((time.perf_counter() - started) * 1000, 1)}
+
+
+async def _ledger(services: Services) -> dict[str, Any]:
+    try:
+        async with services.db.begin() as tx:
+            status = await services.ledger.status(tx)
+    except Problem:
+        return {"status": "down", "detail": "the audit log is not reachable"}
+    age = status.backlog_seconds
+    services.metrics.ledger_backlog.set(age)
+    if services.sequencer.refused is not None:
+        return {"status": "down", "detail": "the audit log was found altered and is not extended"}
+    return {"status": "ok" if age < _BACKLOG_SECONDS_MAX else "degraded", "backlog_seconds": round(age, 1), "size": status.size}
+
+
+def _models(services: Services) -> dict[str, Any]:
+    if services.models.configured:
+        return {"status": "ok", "configured": True}
+    return {"status": "ok", "configured": False, "detail": "no language model: tools answer with their own results"}
