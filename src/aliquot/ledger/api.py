@@ -1,26 +1,38 @@
 """The door to the ledger."""
 
+import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
-from aliquot.ledger import store
-from aliquot.ledger.contracts import AuditEvent
+from aliquot.ledger import queries, store
+from aliquot.ledger.contracts import AuditEvent, Checkpoint, EventFilter, Export, InclusionProof, LedgerStatus, LoggedEvent
+from aliquot.ledger.errors import ExportBusy, NoCheckpoint, NoLogKey, NoSuchEvent, NotYetInLog
 from aliquot.ledger.events import event_body
+from aliquot.ledger.export import Order, write_bundle
+from aliquot.ledger.merkle import Tile, encode_bundle, inclusion_ranges
+from aliquot.ledger.note import LogKey
 from aliquot.platform.db import Transaction
 from aliquot.platform.vault import Vault
+
+_EXPORTS_AT_ONCE = 2
+_SETTLE_SECONDS = 3.0
+_LOOK_SECONDS = 0.05
 
 
 class LedgerApi:
     """Appends audit events in the caller's transaction, and reads the log that the sequencer makes of them."""
 
-    def __init__(self, vault: Vault, clock: Clock, *, wake: Callable[[], None] | None = None) -> None:
-        """`wake` is called after each commit that appended, e.g. `Sequencer.wake` when it runs in this process."""
+    def __init__(self, vault: Vault, clock: Clock, *, wake: Callable[[], None] | None = None, key: LogKey | None = None) -> None:
+        """`wake` is called after each commit that appended, e.g. `Sequencer.wake` when it runs in this process.
+        `key` signs exports; a process without it does everything else."""
         self._vault = vault
         self._clock = clock
         self._wake = wake
+        self._key = key
+        self._exports = asyncio.Semaphore(_EXPORTS_AT_ONCE)
 
     async def append(self, tx: Transaction, event: AuditEvent) -> uuid.UUID:
         """Record `event` in the transaction of its change; its id.
@@ -50,3 +62,87 @@ class LedgerApi:
             record_id=event.record.id,
             body=event_body(event, event_id=event_id, at=at, vault=self._vault),
         )
+
+    async def list(
+        self, tx: Transaction, wanted: EventFilter, *, limit: int = 50, after: uuid.UUID | None = None
+    ) -> tuple[list[LoggedEvent], uuid.UUID | None]:
+        """Events, newest first, and the cursor of the next page. Raises NoSuchEvent for an unknown cursor."""
+        found = await queries.list_events(tx, wanted, limit + 1, after)
+        if found is None:
+            raise NoSuchEvent
+        return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+    async def checkpoint(self, tx: Transaction) -> Checkpoint:
+        """The newest signed checkpoint. Raises NoCheckpoint before the first one."""
+        state, note = await _signed(tx)
+        return Checkpoint(size=state.size, root_hash=state.root_hash.hex(), note=note)
+
+    async def is_final(self, tx: Transaction, event_id: uuid.UUID) -> bool:
+        """True when a signed checkpoint covers the event: then it can no longer be altered unnoticed."""
+        found = await queries.find(tx, event_id)
+        return found is not None and found[0] is not None
+
+    async def proof(self, tx: Transaction, event_id: uuid.UUID) -> InclusionProof:
+        """That the event is in the newest checkpoint. Raises NoSuchEvent, NotYetInLog."""
+        found = await queries.find(tx, event_id)
+        if found is None:
+            raise NoSuchEvent
+        seq, leaf = found
+        if seq is None or leaf is None:
+            raise NotYetInLog
+        state, note = await _signed(tx)
+        path = await store.hashes_of(tx, inclusion_ranges(seq, state.size), state.size)
+        return InclusionProof(
+            event_id=event_id, seq=seq, size=state.size, leaf_hash=leaf, path=tuple(path), root_hash=state.root_hash, note=note
+        )
+
+    async def tile(self, tx: Transaction, tile: Tile, *, entries: bool) -> bytes | None:
+        """The content of a C2SP tile or entry bundle; None when the signed log is not that long."""
+        state, _ = await _signed(tx)
+        if (state.size >> 8 * tile.level) < tile.n * 256 + tile.width:
+            return None
+        if entries:
+            start = tile.n * 256
+            return encode_bundle(body for _, body in await store.entries(tx, start, start + tile.width))
+        return b"".join(await store.tile(tx, tile))
+
+    async def status(self, tx: Transaction) -> LedgerStatus:
+        """How long the log is and how long events have been waiting for it."""
+        state = await store.state(tx)
+        waiting, since = await store.backlog(tx)
+        age = 0.0 if since is None else max(0.0, (self._clock.now() - since).total_seconds())
+        return LedgerStatus(size=state.size, waiting=waiting, waiting_seconds=age, signed_at=state.signed_at)
+
+    async def export(self, tx: Transaction, *, since: datetime | None = None, until: datetime | None = None) -> Export:
+        """The log, or its shortest unbroken part that holds every event of the period, as a bundle for `aliquot-verify`.
+
+        What was committed before the call is in it, if the sequencer places it within 3 seconds. Raises NoLogKey, NoCheckpoint,
+        ExportBusy. The caller closes the file.
+        """
+        if self._key is None:
+            raise NoLogKey
+        if self._exports.locked():
+            raise ExportBusy(retry_after=60)
+        async with self._exports:
+            await self._settle(tx)
+            state, note = await _signed(tx)
+            first, count = await queries.span(tx, since, until, state.size)
+            order = Order(state=state, note=note, first=first, count=count, since=since, until=until, made_at=self._clock.now())
+            return await write_bundle(tx, order, self._key)
+
+    async def _settle(self, tx: Transaction) -> None:
+        """Wait, for a while, until what is committed now is in the log."""
+        if self._wake is not None:
+            self._wake()
+        now, _ = await store.snapshot(tx, (await store.state(tx)).tx_offset)
+        for _ in range(int(_SETTLE_SECONDS / _LOOK_SECONDS)):
+            if not await queries.any_unseen(tx, (await store.state(tx)).seen, now.xmax):
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _signed(tx: Transaction) -> tuple[store.State, str]:
+    state = await store.state(tx)
+    if state.note is None:
+        raise NoCheckpoint(retry_after=1)
+    return state, state.note

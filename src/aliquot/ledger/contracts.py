@@ -2,7 +2,8 @@
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import datetime
+from typing import IO, Literal
 
 Outcome = Literal["ok", "denied", "failed", "unknown", "pending"]
 
@@ -52,3 +53,58 @@ class Checkpoint:
     size: int
     root_hash: str
     note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Which events to list; None does not restrict. `since` <= time of the event < `until`."""
+
+    actor: str | None = None
+    action: str | None = None
+    record_type: str | None = None
+    record_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedEvent:
+    """An event as stored. `seq` is its place in the log from 0, None until the sequencer placed it."""
+
+    id: uuid.UUID
+    seq: int | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InclusionProof:
+    """That the event is entry `seq` of the log of `size` entries which `note` signs (RFC 6962 §2.1.1). Hashes are raw bytes."""
+
+    event_id: uuid.UUID
+    seq: int
+    size: int
+    leaf_hash: bytes
+    path: tuple[bytes, ...]
+    root_hash: bytes
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerStatus:
+    """For health: a backlog older than some seconds means that no sequencer runs."""
+
+    size: int
+    waiting: int
+    waiting_seconds: float
+    signed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """A finished bundle in an unnamed temporary file, at its beginning; whoever receives it closes it."""
+
+    file: IO[bytes]
+    bytes: int
+    name: str
+    first: int
+    count: int

@@ -30,5 +30,9 @@ class NoLogKey(Unavailable):
     code, sentence = "log_key_unavailable", "This server does not hold the key of the audit log, so it cannot sign an export."
 
 
+class ExportBusy(Unavailable):
+    code, sentence = "export_busy", "Other exports are being made. Please try again in a minute."
+
+
 class LogRefused(Exception):
     """The sequencer will not extend the log: what it finds contradicts what was signed. The text says what and why."""
