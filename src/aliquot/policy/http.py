@@ -18,7 +18,7 @@ router = APIRouter(tags=["policy"])
 
 _Limit = Annotated[int, Query(ge=1, le=200)]
 _PolicyReader = Annotated[Principal, Depends(require("policy.read"))]
-_Secret = Annotated[str, Field(min_length=1, max_length=1024, repr=False)]
+_Secret = Annotated[str | None, Field(min_length=1, max_length=1024, repr=False)]
 
 
 class PolicyServices(IdentityServices, Protocol):
@@ -30,8 +30,8 @@ class PolicyServices(IdentityServices, Protocol):
 
 class SignatureBody(Body):
     meaning: Meaning
-    password: _Secret | None = None
-    otp: _Secret | None = None
+    password: _Secret = None
+    otp: _Secret = None
 
 
 class DecisionBody(Body):
