@@ -1,5 +1,6 @@
 """Requests and streams as the tests write them."""
 
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -9,7 +10,12 @@ from aliquot.models.contracts import ModelDone, ModelEvent, ModelMessage, ModelR
 LOOKUP = ToolSpec(
     name="get_instrument_status",
     description="State of one instrument.",
-    parameters={"type": "object", "properties": {"instrument": {"type": "string"}}, "required": ["instrument"], "additionalProperties": False},
+    parameters={
+        "type": "object",
+        "properties": {"instrument": {"type": "string"}},
+        "required": ["instrument"],
+        "additionalProperties": False,
+    },
 )
 
 
@@ -18,9 +24,18 @@ def ask(text: str = "Hello?", **values: Any) -> ModelRequest:
     return ModelRequest(**{"system": "Be brief.", "messages": (ModelMessage(role="user", text=text),), **values})
 
 
-async def events_of(api: ModelsApi, request: ModelRequest) -> list[ModelEvent]:
+async def collect(api: ModelsApi, request: ModelRequest, into: list[ModelEvent], each: Callable[[], None] = lambda: None) -> None:
+    """Every event into `into`, also those before a failure."""
     async with aclosing(api.stream(request)) as stream:
-        return [event async for event in stream]
+        async for event in stream:
+            into.append(event)
+            each()
+
+
+async def events_of(api: ModelsApi, request: ModelRequest) -> list[ModelEvent]:
+    events: list[ModelEvent] = []
+    await collect(api, request, events)
+    return events
 
 
 def text_of(events: list[ModelEvent]) -> str:

@@ -30,7 +30,10 @@ async def test_text_streams_in_order_and_is_whole_at_the_end(bench: Bench, provi
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_parallel_tool_calls_and_their_results_go_back(bench: Bench, provider: str) -> None:
-    calls = (ToolCall(id="a1", name=LOOKUP.name, arguments={"instrument": "PCR-02"}), ToolCall(id="a2", name=LOOKUP.name, arguments={"instrument": "ü"}))
+    calls = (
+        ToolCall(id="a1", name=LOOKUP.name, arguments={"instrument": "PCR-02"}),
+        ToolCall(id="a2", name=LOOKUP.name, arguments={"instrument": "ü"}),
+    )
     bench.server.script(Turn(text="Looking.", tool_calls=calls), Turn(text="Both are idle."))
     api = bench.api(bench.model(provider=provider, price_per_million_tokens=PRICE))
     first = await events_of(api, ask(tools=(LOOKUP,)))

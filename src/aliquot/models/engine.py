@@ -187,12 +187,12 @@ class Engine:
         config, turn = attempt.lane.config, _turn_so_far(attempt)
         if not attempt.sent or (outcome == "failed" and turn.input_tokens is None):
             return Usage(input_tokens=0, output_tokens=0, cost=Decimal(0), currency=config.price.currency)
-        estimated = turn.input_tokens is None or turn.output_tokens is None
-        written = turn.text + "".join(u.arguments for u in turn.tool_uses)
+        estimated = turn.input_tokens is None or turn.output_tokens is None or outcome != "ok"
         input_tokens = attempt.estimated_input if turn.input_tokens is None else turn.input_tokens
-        output_tokens = turn.output_tokens
-        if output_tokens is None:
-            output_tokens = self._estimator.text(config.name, written) + turn.thinking_chars // 3
+        output_tokens = turn.output_tokens or 0
+        if estimated:  # what a broken stream reported was the beginning's count
+            written = turn.text + "".join(u.arguments for u in turn.tool_uses)
+            output_tokens = max(output_tokens, self._estimator.text(config.name, written) + turn.thinking_chars // 3)
         cost = config.price.cost(input_tokens, output_tokens, turn.cached_tokens)
         return Usage(input_tokens=input_tokens, output_tokens=output_tokens, cost=cost, currency=config.price.currency, estimated=estimated)
 

@@ -14,7 +14,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
-class Dropped(Exception):  # noqa: N818 - not an error: the script wants the connection dropped
+class Dropped(Exception):
     """Raised after a part of the body was sent: uvicorn closes the connection without ending the body."""
 
 

@@ -41,6 +41,8 @@ class ModelServer:
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
         self.default: Callable[[Any], Turn] = lambda body: Turn(text="Hello from the fake provider.")
+        self.arrived = threading.Event()
+        """Set by the first request."""
         self._script: deque[Turn] = deque()
         self._lock = threading.Lock()
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -68,6 +70,7 @@ class ModelServer:
         recorded = Recorded(provider, path, headers, body)
         with self._lock:
             self.requests.append(recorded)
+            self.arrived.set()
             if self._script:
                 return self._script.popleft(), recorded
         return turn_of_model_name(str(body.get("model") or body.get("modelId") or "")) or self.default(body), recorded

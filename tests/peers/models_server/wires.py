@@ -69,7 +69,15 @@ def anthropic_stream(turn: Turn, model: str) -> list[bytes]:
         "output_tokens": 1,
         "service_tier": "standard",
     }
-    message = {"id": "msg_fake", "type": "message", "role": "assistant", "content": [], "model": model, "stop_reason": None, "stop_sequence": None}
+    message = {
+        "id": "msg_fake",
+        "type": "message",
+        "role": "assistant",
+        "content": [],
+        "model": model,
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
     events = [event("message_start", message={**message, "usage": usage}), event("ping")]
     for index, (start, deltas) in enumerate(_anthropic_blocks(turn)):
         events.append(event("content_block_start", index=index, content_block=start))
