@@ -11,7 +11,7 @@ from typing import Self
 from aliquot_verify.faults import Fault, Unusable
 
 _FILES_MAX = 2_000_000
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18  # bounds what a chunk of empty lines can cost
 _LIMITS = {
     "checkpoint": 100_000,
     "keys.json": 100_000,

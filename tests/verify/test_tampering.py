@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aliquot.ledger.note import LogKey, TreeHead, checkpoint_text
 from aliquot_verify.faults import Fault
 from aliquot_verify.merkle import leaf
-from aliquot_verify.verify import Report
+from aliquot_verify.verify import Report, as_json
 from tests.verify.conftest import ORIGIN, Forge, event, event_id
 
 Judge = Callable[..., Report]
@@ -324,8 +324,6 @@ def test_what_is_said_to_have_changed_explains_the_list(judge: Judge, key: LogKe
 
 
 def test_the_json_of_a_report_can_be_read(judge: Judge, key: LogKey) -> None:
-    from aliquot_verify.verify import as_json
-
     forge = bundle(key, 3)
     forge.lines(forge.entries[:2])
     value = json.loads(json.dumps(as_json(judge(forge))))
