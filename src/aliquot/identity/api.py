@@ -36,11 +36,14 @@ class IdentityApi:
 
     def __init__(
         self, vault: Vault, ledger: LedgerApi, clock: Clock, settings: Settings, *,
-        limiter: Limiter | None = None, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        limiter: Limiter | None = None, passwords: Passwords | None = None, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:  # fmt: skip
-        """Raises SettingsError when JWT_SECRET is too short. `sleep` slows log-ins under attack; tests record it instead."""
+        """Raises SettingsError when JWT_SECRET is too short.
+
+        `sleep` slows log-ins under attack, `passwords` sets argon2's work factor: tests record the one and lower the other.
+        """
         limiter = limiter or Limiter(clock)
-        passwords = Passwords()
+        passwords = passwords or Passwords()
         secret = settings.jwt_secret.get_secret_value().encode() if settings.jwt_secret else vault.derive("jwt")
         self._tokens = Tokens(secret, clock)
         self._people = People(vault, ledger, clock, passwords)

@@ -21,8 +21,9 @@ _COMMON = frozenset({"password", "passwort", "aliquot", "laboratory", "qwertyuio
 class Passwords:
     """Hashes and verifies. At most two at once; refuses instead of queueing without bound."""
 
-    def __init__(self) -> None:
-        self._hasher = PasswordHash((Argon2Hasher(),))
+    def __init__(self, hasher: Argon2Hasher | None = None) -> None:
+        """`hasher` sets the work factor; the default is RFC 9106 §4's second recommendation (64 MiB, 3 passes)."""
+        self._hasher = PasswordHash((hasher or Argon2Hasher(),))
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._waiting = 0
         # Verified against when there is no such person, so that the answer takes the same time.

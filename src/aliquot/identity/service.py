@@ -234,7 +234,7 @@ class People:
 
 def normalise_email(email: str) -> str:
     """The form in which addresses are compared."""
-    return unicodedata.normalize("NFKC", email).strip().casefold()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).casefold()).strip()
 
 
 def checked_email(email: str) -> str:

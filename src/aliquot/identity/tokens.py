@@ -67,7 +67,7 @@ class Tokens:
         """Raises Unauthenticated for anything but an unexpired token of ours."""
         try:
             claims = jwt.decode(token, self._secret, algorithms=[_ALGORITHM], audience=_NAME, issuer=_NAME, options=_OPTIONS)
-            expired = float(claims["exp"]) <= self._clock.now().timestamp()
+            expired = int(claims["exp"]) <= self._clock.now().timestamp()
             person_id, session_id = parse_id(str(claims["sub"])), parse_id(str(claims["sid"]))
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise Unauthenticated from error

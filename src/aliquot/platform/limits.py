@@ -136,8 +136,13 @@ class FloodLimiter:
         """Raise RateLimited when `key` has used up its limit; counts nothing."""
         number, current, previous = self._state(key)
         elapsed = self._clock.now().timestamp() / self._window - number
-        if previous * (1 - elapsed) + current + 1 > self._limit:
-            raise RateLimited("Too many requests. Please slow down.", retry_after=math.ceil((1 - elapsed) * self._window))
+        if previous * (1 - elapsed) + current + 1 <= self._limit:
+            return
+        if current < self._limit:  # it is the window before that weighs: until enough of it has slid away
+            windows = 1 - (self._limit - current - 1) / previous - elapsed
+        else:  # then this window must become the one before first
+            windows = 1 - elapsed + 1 - (self._limit - 1) / current
+        raise RateLimited("Too many requests. Please slow down.", retry_after=max(1, math.ceil(windows * self._window)))
 
     def hit(self, key: str) -> None:
         """Count one request of `key`, or raise RateLimited."""
