@@ -199,7 +199,8 @@ NARROW = "foreign_run?: Bool, critical_step?: Bool, patient_data_out?: Bool"
     ],
 )  # fmt: skip
 def test_a_faulty_bundle_is_refused(part: str, text: str, why: str) -> None:
-    faulty = replace(DEFAULT, **{part: text if part == "schema" else getattr(DEFAULT, part) + text})
+    changed: dict[str, Any] = {part: text if part == "schema" else getattr(DEFAULT, part) + text}
+    faulty = replace(DEFAULT, **changed)
     with pytest.raises(BundleRefused, match=why):
         Engine.load(faulty, b"k" * 32)
 
@@ -317,7 +318,8 @@ def test_a_policy_that_errs_never_allows(count: int, effect: str, tool: ToolFact
 def test_an_erring_obligation_or_weight_denies() -> None:
     for part, note in (("obligations", '@obligation("confirm")'), ("risk", '@weight("10")')):
         erring = f'@id("e") @reason("E.") {note} permit (principal, action, resource) when {{ {_ERRING} }};'
-        broken = Engine(compile_bundle(replace(source(schema=_ERRING_SCHEMA), **{part: erring})), b"k" * 32)
+        changed: dict[str, Any] = {part: erring}
+        broken = Engine(compile_bundle(replace(source(schema=_ERRING_SCHEMA), **changed)), b"k" * 32)
         assert broken.evaluate(ask(facts={"instrument_count": 0})).decision == "allow"
         assert ids(broken.evaluate(ask(facts={"instrument_count": 2}))) == {"engine-error"}
 

@@ -229,11 +229,12 @@ async def test_expiry_is_a_conflict_and_withdrawing_is_final(site: Site) -> None
 async def test_bad_input_is_refused_by_name(site: Site) -> None:
     scientist = await site.make("s@demo.lab", "scientist")
     asked, browser = await site.ask(scientist), await site.enter("s@demo.lab")
-    for body in (
+    bodies: tuple[Any, ...] = (
         {}, {"decision": "yes"}, {"decision": "approve", "force": True}, {"decision": ["approve"]}, [], None,
         {"decision": "approve", "reason": "x" * 2_001}, {"decision": "approve", "signature": "me"},
         {"decision": "approve", "signature": {"meaning": "approval", "password": "x" * 1_025}},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for body in bodies:
         assert problem(await browser.post(f"/api/approvals/{asked}/decision", json=body)) == (422, "invalid_input")
     for path in ("/api/approvals/not-an-id", "/api/approvals/" + "0" * 36, f"/api/approvals/{uuid.uuid4()}"):
         assert problem(await browser.get(path)) == (404, "not_found")
