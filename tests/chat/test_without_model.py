@@ -1,0 +1,206 @@
+"""The main job with no language model: the router picks the tool, the tool's own rendering is the answer."""
+
+import json
+
+import psycopg
+
+from tests.chat.conftest import ask, hear
+from tests.conftest import PASSWORD, Site
+
+
+async def test_a_question_about_an_instrument_is_answered_from_the_tool(site: Site) -> None:
+    scientist = await site.client("scientist")
+    heard = await ask(scientist, "Is PCR-02 ready?")
+    assert heard.kinds()[0] == "run_started"
+    assert heard.of("tool_call_start")[0]["name"] == "get_instrument_status"
+    assert heard.of("tool_call_args")[0]["arguments"] == {"instrument": "PCR-02"}
+    assert heard.of("tool_call_end")[0]["outcome"] == "ok"
+    assert "PCR-02" in heard.text
+    assert "idle" in heard.text
+    done = heard.of("done")[0]
+    assert done["state"] == "done"
+    assert 0.5 < done["confidence"] <= 1
+
+
+async def test_a_follow_up_understands_the_conversation(site: Site) -> None:
+    scientist = await site.client("scientist")
+    await ask(scientist, "What is the status of PCR-02?", "lab-1")
+    heard = await ask(scientist, "and SEQ-01?", "lab-1")
+    assert heard.of("tool_call_args")[0]["arguments"] == {"instrument": "SEQ-01"}
+
+
+async def test_what_is_not_understood_is_not_guessed(site: Site) -> None:
+    scientist = await site.client("scientist")
+    heard = await ask(scientist, "Who won the football match last night?")
+    assert heard.of("tool_call_start") == []
+    assert "docs/models.md" in heard.text
+    assert heard.of("done")[0]["confidence"] is None
+
+
+async def test_a_run_starts_only_after_confirmation(site: Site) -> None:
+    scientist = await site.client("scientist")
+    heard = await ask(scientist, "Start PCR-STD-35 on PCR-02")
+    required = heard.of("approval_required")[0]
+    assert heard.of("done")[0]["state"] == "waiting_approval"
+    assert required["preview"]["arguments"]["protocol"] == "PCR-STD-35"
+    status = (await scientist.get("/api/instruments/PCR-02/status")).json()
+    assert status["state"] == "idle"
+
+    decided = await scientist.post(f"/api/approvals/{required['approval_id']}/decision", json={"decision": "approve"})
+    assert decided.status_code == 202, decided.text
+    followed = await hear(scientist, decided.json()["run_id"])
+    assert followed.of("tool_call_end")[0]["outcome"] == "ok"
+    assert followed.of("run_started")[0]["parent_run_id"] == heard.run_id
+    assert followed.of("done")[0]["state"] == "done"
+    status = (await scientist.get("/api/instruments/PCR-02/status")).json()
+    assert status["state"] in ("warming_up", "running")
+
+
+async def test_a_rejected_run_never_starts(site: Site) -> None:
+    scientist = await site.client("scientist")
+    heard = await ask(scientist, "Start PCR-STD-35 on PCR-02")
+    approval = heard.of("approval_required")[0]["approval_id"]
+    decided = await scientist.post(f"/api/approvals/{approval}/decision", json={"decision": "reject", "reason": "wrong plate"})
+    followed = await hear(scientist, decided.json()["run_id"])
+    assert followed.of("tool_call_end")[0]["outcome"] == "denied"
+    assert "Rejected" in followed.text
+    assert (await scientist.get("/api/instruments/PCR-02/status")).json()["state"] == "idle"
+
+
+async def test_a_viewer_cannot_start_a_run(site: Site) -> None:
+    viewer = await site.client("viewer")
+    heard = await ask(viewer, "Start PCR-STD-35 on PCR-02")
+    assert heard.of("approval_required") == []
+    direct = await viewer.post("/api/chat/tools", json={"name": "start_run", "arguments": {"instrument": "PCR-02", "protocol": "PCR-STD-35"}})
+    assert direct.status_code in (403, 404)
+    assert direct.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_direct_tool_call_gives_its_result(site: Site) -> None:
+    scientist = await site.client("scientist")
+    answer = await scientist.post("/api/chat/tools", json={"name": "get_instrument_status", "arguments": {"instrument": "CENT-04"}})
+    assert answer.status_code == 200
+    assert "CENT-04" in json.dumps(answer.json()["result"])
+    wrong = await scientist.post("/api/chat/tools", json={"name": "get_instrument_status", "arguments": {"instrument": 4}})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "arguments_invalid")
+
+
+async def test_a_direct_action_answers_202_with_its_approval(site: Site) -> None:
+    scientist = await site.client("scientist")
+    body = {"name": "start_run", "arguments": {"instrument": "PCR-02", "protocol": "PCR-STD-35"}}
+    dry = await scientist.post("/api/chat/tools", json=body | {"dry_run": True})
+    assert dry.status_code == 200
+    assert "preview" in dry.json()
+    answer = await scientist.post("/api/chat/tools", json=body)
+    assert answer.status_code == 202
+    approval = (await scientist.get(f"/api/approvals/{answer.json()['approval']['id']}")).json()
+    assert approval["state"] == "pending"
+
+
+async def test_completion_waits_for_the_whole_answer(site: Site) -> None:
+    scientist = await site.client("scientist")
+    answer = (await scientist.post("/api/chat/completion", json={"message": "Which protocols are there for PCR-02?"})).json()
+    assert "PCR-STD-35" in answer["message"]["content"]
+    messages = (await scientist.get(f"/api/conversations/{answer['conversation_id']}/messages")).json()["items"]
+    assert [m["role"] for m in messages] == ["assistant", "user"]
+    assert messages[0]["content"] == answer["message"]["content"]
+
+
+async def test_the_chunks_format_and_the_form_body_of_tracseq(site: Site) -> None:
+    scientist = await site.client("scientist")
+    answer = await scientist.post("/api/chat/stream", files={"message": (None, "Is PCR-02 ready?"), "conversationId": (None, "conv_123")})
+    frames = [line.removeprefix("data: ") for line in answer.text.split("\n") if line.startswith("data: ")]
+    assert frames[-1] == "[DONE]"
+    completion = json.loads(frames[-2])
+    assert completion["type"] == "completion"
+    assert set(completion["metadata"]) >= {"confidence", "sources", "citations", "usage"}
+    assert any(json.loads(f)["type"] == "chunk" for f in frames[:-1])
+    found = (await scientist.get("/api/conversations/conv_123")).json()
+    assert found["client_id"] == "conv_123"
+
+
+async def test_lumen_sessions(site: Site) -> None:
+    scientist = await site.client("scientist")
+    first = await scientist.post("/chat", json={"message": "Is PCR-02 ready?"})
+    session = json.loads(first.text.split("data: ", 1)[1].split("\n")[0])["session_id"]
+    again = await scientist.post("/chat", json={"message": "and HPLC-03?", "sessionId": session})
+    assert again.status_code == 200
+    history = (await scientist.get(f"/chat/sessions/{session}")).json()
+    assert [m["role"] for m in history["messages"]] == ["user", "assistant", "user", "assistant"]
+    assert (await scientist.delete(f"/chat/sessions/{session}")).status_code == 204
+    assert (await scientist.get(f"/chat/sessions/{session}")).status_code == 404
+    reopened = await scientist.post("/chat", json={"message": "Is PCR-02 ready?", "sessionId": session})
+    assert reopened.status_code == 200
+    assert len((await scientist.get(f"/chat/sessions/{session}")).json()["messages"]) == 2
+
+
+async def test_lumen_s_limit_answers_with_its_own_body(site: Site) -> None:
+    scientist = await site.client("scientist")
+    for _ in range(10):
+        assert (await scientist.post("/chat", json={"message": "Is PCR-02 ready?"})).status_code == 200
+    limited = await scientist.post("/chat", json={"message": "Is PCR-02 ready?"})
+    assert limited.status_code == 429
+    assert limited.json()["error"] == "Rate limit exceeded. Please wait before sending more messages."
+    assert 0 < limited.json()["retryAfter"] <= 60
+    assert int(limited.headers["retry-after"]) == limited.json()["retryAfter"]
+
+
+async def test_other_people_s_conversations_and_runs_do_not_exist(site: Site) -> None:
+    scientist, viewer = await site.client("scientist"), await site.client("viewer")
+    heard = await ask(scientist, "Is PCR-02 ready?", "mine")
+    conversation = heard.of("run_started")[0]["conversation_id"]
+    for path in (f"/api/conversations/{conversation}", f"/api/conversations/{conversation}/messages", f"/api/runs/{heard.run_id}"):
+        assert (await viewer.get(path)).status_code == 404, path
+    assert (await viewer.get(f"/api/runs/{heard.run_id}/events")).status_code == 404
+    assert (await viewer.post(f"/api/runs/{heard.run_id}/cancel")).status_code == 404
+    stolen = await viewer.post("/api/chat/completion", json={"message": "hello", "conversation_id": conversation})
+    assert stolen.status_code == 404
+    own = await viewer.post("/api/chat/completion", json={"message": "Is PCR-02 ready?", "conversation_id": "mine"})
+    assert own.json()["conversation_id"] != conversation
+
+
+async def test_bad_questions_are_refused_with_a_code(site: Site) -> None:
+    scientist = await site.client("scientist")
+
+    async def code(**body: object) -> tuple[int, str]:
+        answer = await scientist.post("/api/chat/completion", json=body)
+        return answer.status_code, answer.json()["code"]
+
+    assert await code(message="   ") == (422, "empty_message")
+    assert await code(message="x" * 32_001) == (422, "message_too_long")
+    assert await code(message=5) == (422, "invalid_input")
+    assert await code(message="a", surprise=1) == (422, "invalid_input")
+    assert await code(message="a", conversation_id="c" * 256) == (422, "invalid_input")
+    assert await code(message="a", conversation_id="01890000-0000-7000-8000-00000000000f") == (404, "unknown_conversation")
+    broken = await scientist.post("/api/chat/completion", content=b'{"message": "\\ud800"}', headers={"content-type": "application/json"})
+    assert broken.status_code == 422
+    assert (await scientist.post("/api/chat/completion", content=b"{", headers={"content-type": "application/json"})).status_code == 422
+    large = await scientist.post("/api/chat/completion", content=b" " * 2_000_000, headers={"content-type": "application/json"})
+    assert large.status_code == 413
+
+
+async def test_an_idempotency_key_starts_one_run(site: Site) -> None:
+    scientist = await site.client("scientist")
+    key = {"Idempotency-Key": "once"}
+    first = await ask(scientist, "Is PCR-02 ready?", **key)
+    again = await ask(scientist, "Is PCR-02 ready?", **key)
+    assert again.events == first.events
+    other = await scientist.post("/api/chat/stream", json={"message": "Something else"}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+
+
+async def test_nothing_that_was_said_is_readable_in_the_database(site: Site) -> None:
+    scientist = await site.client("scientist")
+    await ask(scientist, "Is PCR-02 ready? canary-7f3a", "canary-conversation-9b1c")
+    url = site.services.db.url
+    with psycopg.connect(url) as conn:
+        tables = [row[0] for row in conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()]
+        for table in tables:
+            try:
+                dump = conn.execute(f'SELECT string_agg(t::text, \' \') FROM "{table}" t').fetchone()
+            except psycopg.errors.InsufficientPrivilege:
+                conn.rollback()
+                continue
+            for canary in ("canary-7f3a", "canary-conversation-9b1c", "scientist@demo.lab", PASSWORD):
+                for needle in (canary, canary.encode().hex()):
+                    assert needle not in ((dump and dump[0]) or ""), (table, canary)
