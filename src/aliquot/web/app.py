@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import aliquot
 from aliquot.bootstrap import Background, Services
 from aliquot.chat.http import router as chat_router
-from aliquot.identity.routes import router as identity_router
+from aliquot.identity.http import router as identity_router
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import Problem
 from aliquot.lab.http import router as lab_router
