@@ -106,3 +106,26 @@ class CallReport:
     decision: Decision | None = None
     approval: Approval | None = None
     duration_ms: int = 0
+    attempts: int = 1
+    """More than one when a read-only tool was retried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyCall:
+    """An allowed call, committed as `proposed` and not executed yet: give it to `ToolsApi.execute`."""
+
+    id: uuid.UUID
+    context: ToolContext
+    tool: str
+    arguments: dict[str, Any]
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """What a call would do and whether it would be allowed; nothing was changed and no approval was made."""
+
+    tool: str
+    arguments: dict[str, Any]
+    decision: Decision
+    preview: Preview

@@ -1,0 +1,207 @@
+"""From a wish to a call that may be executed, waits for a person, or ended: validation, permission, policy, preview."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from aliquot.identity.contracts import Principal
+from aliquot.kernel.canonical import canonical_json
+from aliquot.kernel.ids import new_id
+from aliquot.kernel.problems import Problem
+from aliquot.platform.db import Database, DatabaseUnavailable, Transaction
+from aliquot.platform.limits import Limiter
+from aliquot.platform.settings import Limits
+from aliquot.policy.api import PolicyApi
+from aliquot.policy.contracts import Decision, Preview, Query, Reason, ToolFacts
+from aliquot.tools import reports, store
+from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, ToolContext
+from aliquot.tools.errors import CallInFlight, CallMismatch, ToolDenied, ToolFailed, ToolTimeout, UnknownTool
+from aliquot.tools.registry import Registered, Registry
+from aliquot.tools.schemas import check_arguments, parse_arguments
+from aliquot.tools.service import Call, Calls, new_call, read_only, waiting_report
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+Given = str | dict[str, Any]
+"""Arguments as a model wrote them, or as an object."""
+
+
+class Proposals:
+    """Checks calls and asks the policy. Executes nothing."""
+
+    def __init__(self, registry: Registry, policy: PolicyApi, calls: Calls, db: Database, limits: Limits, limiter: Limiter | None) -> None:
+        self._registry = registry
+        self._policy = policy
+        self._calls = calls
+        self._db = db
+        self._limits = limits
+        self._limiter = limiter
+
+    async def propose(
+        self, context: ToolContext, tool: str, given: Given, only: Collection[str] | None, tainted: bool
+    ) -> CallReport | ReadyCall:
+        call, known, problem = self._draft(context, tool, given, only)
+        try:
+            async with self._db.begin() as tx:
+                return await self._claimed(tx, call, known, problem, tainted)
+        except (CallMismatch, CallInFlight, DatabaseUnavailable):
+            raise
+        except Problem as refusal:  # all of that was rolled back; that it was refused is recorded nevertheless
+            async with self._db.begin() as tx:
+                return await self._claimed(tx, call, known, refusal, tainted, limited=False)
+
+    async def dry_run(self, context: ToolContext, tool: str, given: Given, only: Collection[str] | None) -> DryRun:
+        known = self._visible(tool, only)
+        arguments = self._checked(known, given)
+        async with self._db.begin() as tx:
+            query = await self.ask(tx, context, known, arguments)
+            explained = await self._policy.explain(tx, context.principal, known.facts, arguments, query.facts)
+            decision = _with_permission(explained, context.principal, known.facts)
+            if decision.decision == "deny":
+                raise ToolDenied(" ".join(reason.text for reason in decision.reasons), reasons=_as_json(decision))
+            return DryRun(tool=tool, arguments=arguments, decision=decision, preview=await self.preview(tx, context, known, arguments))
+
+    async def describe(
+        self, tx: Transaction, principal: Principal, tool: str, arguments: dict[str, Any]
+    ) -> tuple[ToolFacts, dict[str, Any]]:
+        known = self._registry.get(tool)
+        context = ToolContext(principal=principal, run_id=None, call_id="explain", idempotency_key=f"explain:{new_id()}")
+        query = await self.ask(tx, context, known, self._checked(known, arguments))
+        return known.facts, query.facts
+
+    async def ask(
+        self, tx: Transaction, context: ToolContext, known: Registered, arguments: dict[str, Any], *, tainted: bool = False
+    ) -> Query:
+        """What the policy is asked. Facts are taken only for who may use the tool at all: a refusal must not tell what exists."""
+        facts: dict[str, Any] = {}
+        if may_use(context.principal, known.facts):
+            facts = await self._looked(tx, known, lambda inner: known.tool.facts(inner, context, arguments))
+        return Query(
+            principal=context.principal, tool=known.facts, arguments=arguments, facts=facts, tainted=tainted, run_id=context.run_id
+        )
+
+    async def preview(self, tx: Transaction, context: ToolContext, known: Registered, arguments: dict[str, Any]) -> Preview:
+        return await self._looked(tx, known, lambda inner: known.tool.preview(inner, context, arguments))
+
+    async def replayed(self, tx: Transaction, row: store.CallRow, principal: Principal) -> CallReport:
+        """The report of a call that is not to be made again. Raises CallInFlight while it is executed."""
+        if row.state == "waiting" and row.approval_id is not None:
+            return self._calls.replay(row, await self._policy.get(tx, principal, row.approval_id))
+        if not row.finished:
+            raise CallInFlight
+        return self._calls.replay(row)
+
+    async def _looked(self, tx: Transaction, known: Registered, look: Callable[[Transaction], Awaitable[T]]) -> T:
+        """A tool's look at the database, unable to change it, within the time limit."""
+        try:
+            async with asyncio.timeout(self._limits.tool_seconds), read_only(tx) as inner:
+                return await look(inner)
+        except TimeoutError as error:
+            raise ToolTimeout from error
+        except Problem:
+            raise
+        except DBAPIError as error:
+            if error.connection_invalidated or isinstance(error, InterfaceError | OperationalError):
+                raise
+            log.exception("tool_look_broke", tool=known.facts.name)
+            raise ToolFailed from error
+        except Exception as error:
+            log.exception("tool_look_broke", tool=known.facts.name)
+            raise ToolFailed from error
+
+    def _draft(
+        self, context: ToolContext, tool: str, given: Given, only: Collection[str] | None
+    ) -> tuple[Call, Registered | None, Problem | None]:
+        """The call as it will be recorded, and what is wrong with it."""
+        known, arguments, problem = None, None, None
+        try:
+            known = self._visible(tool, only)
+            arguments = self._checked(known, given)
+        except Problem as refusal:
+            problem = refusal
+            if isinstance(refusal, UnknownTool):
+                usable = [
+                    k.facts.name
+                    for k in self._registry.all()
+                    if may_use(context.principal, k.facts) and (only is None or k.facts.name in only)
+                ]
+                problem = UnknownTool(f"There is no such tool here. There are: {', '.join(sorted(usable)) or 'none'}.")
+        text = _as_given(tool, known, given, self._limits.tool_arguments_chars) if arguments is None else canonical_json(arguments)
+        return new_call(context, known, arguments, text), known, problem
+
+    def _visible(self, tool: str, only: Collection[str] | None) -> Registered:
+        if only is not None and tool not in only:
+            raise UnknownTool
+        return self._registry.get(tool)
+
+    def _checked(self, known: Registered, given: Given) -> dict[str, Any]:
+        arguments = parse_arguments(given, chars_max=self._limits.tool_arguments_chars)
+        check_arguments(known.validator, arguments)
+        return arguments
+
+    async def _claimed(
+        self, tx: Transaction, call: Call, known: Registered | None, problem: Problem | None, tainted: bool, *, limited: bool = True
+    ) -> CallReport | ReadyCall:
+        earlier = await self._calls.claim(tx, call)
+        if earlier is not None:
+            if earlier.state != "proposed":
+                return await self.replayed(tx, earlier, call.context.principal)
+            call = replace(call, id=earlier.id)
+        elif limited and self._limiter is not None:
+            await self._limiter.hit(tx, f"tool_calls:{call.context.principal.id}", self._limits.tool_calls_per_minute, 60)
+        if known is None or problem is not None:
+            return await self._end(tx, call, reports.failed(call, problem or UnknownTool()))
+        return await self._decided(tx, call, known, tainted)
+
+    async def _decided(self, tx: Transaction, call: Call, known: Registered, tainted: bool) -> CallReport | ReadyCall:
+        context, arguments = call.context, call.arguments or {}
+        query = await self.ask(tx, context, known, arguments, tainted=tainted)
+        decision = _with_permission(await self._policy.decide(tx, query), context.principal, known.facts)
+        call = replace(call, decision=decision, policy_version=decision.policy_version)
+        if decision.decision == "deny":
+            return await self._end(tx, call, reports.denied(call, decision))
+        if decision.decision == "allow":
+            await store.allow(tx, call.id, policy_version=decision.policy_version)
+            return ReadyCall(id=call.id, context=context, tool=known.facts.name, arguments=arguments, decision=decision)
+        try:
+            preview = await self.preview(tx, context, known, arguments)
+        except ToolTimeout:  # the connection was cut off in the middle of something
+            raise
+        except Problem as refusal:
+            return await self._end(tx, call, reports.failed(call, refusal))
+        approval = await self._policy.request_approval(tx, query=query, decision=decision, call_id=context.call_id, preview=preview)
+        await store.wait(tx, call.id, approval=approval.id, policy_version=decision.policy_version)
+        return waiting_report(context.call_id, known.facts.name, arguments, approval)
+
+    async def _end(self, tx: Transaction, call: Call, report: CallReport) -> CallReport:
+        await self._calls.finish(tx, call, report, before=("proposed",))
+        return report
+
+
+def may_use(principal: Principal, facts: ToolFacts) -> bool:
+    return all(principal.may(permission) for permission in facts.permissions)
+
+
+def _with_permission(decision: Decision, principal: Principal, facts: ToolFacts) -> Decision:
+    """A missing permission denies whatever the policy says: two locks, either holds."""
+    missing = [permission for permission in facts.permissions if not principal.may(permission)]
+    if not missing or decision.decision == "deny":
+        return decision
+    reason = Reason(policy_id="missing-permission", text=f"This needs the permission {', '.join(missing)}.")
+    return replace(decision, decision="deny", reasons=(reason,), obligations=())
+
+
+def _as_json(decision: Decision) -> list[dict[str, str]]:
+    return [{"policy_id": reason.policy_id, "text": reason.text} for reason in decision.reasons]
+
+
+def _as_given(tool: str, known: Registered | None, given: Given, chars_max: int) -> bytes:
+    """What is kept of a call that did not validate: evidence, bounded, with the name when no tool has it."""
+    text = given if isinstance(given, str) else repr(given)
+    kept = text if known is not None else f"{tool[:200]} {text}"
+    return kept[:chars_max].encode("utf-8", "backslashreplace")

@@ -1,0 +1,104 @@
+"""All SQL of tool calls."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from aliquot.platform.db import Transaction
+from aliquot.tools.tables import tool_call
+
+_FINISHED = ("ok", "failed", "denied", "unknown")
+
+
+class CallRow(NamedTuple):
+    """One row of `tool_call`."""
+
+    id: uuid.UUID
+    call_id: str
+    run_id: uuid.UUID | None
+    person_id: uuid.UUID
+    tool: str | None
+    effect: str | None
+    state: str
+    arguments: bytes
+    report: bytes | None
+    policy_version: str | None
+    schema_sha256: str | None
+    approval_id: uuid.UUID | None
+    idempotency_key: str
+    attempts: int
+    error_code: str | None
+
+    @property
+    def finished(self) -> bool:
+        return self.state in _FINISHED
+
+
+_COLUMNS = [tool_call.c[name] for name in CallRow._fields]
+
+
+async def claim(tx: Transaction, values: dict[str, Any]) -> bool:
+    """Insert a proposed call; False when its idempotency key is taken (after waiting for whoever is taking it)."""
+    statement = insert(tool_call).values(state="proposed", attempts=0, **values).on_conflict_do_nothing(index_elements=["idempotency_key"])
+    return (await tx.execute(statement)).rowcount == 1
+
+
+async def by_key(tx: Transaction, key: str) -> CallRow | None:
+    return _call(await tx.row(select(*_COLUMNS).where(tool_call.c.idempotency_key == key).with_for_update()))
+
+
+async def by_id(tx: Transaction, call: uuid.UUID) -> CallRow | None:
+    return _call(await tx.row(select(*_COLUMNS).where(tool_call.c.id == call)))
+
+
+async def by_approval(tx: Transaction, approval: uuid.UUID) -> CallRow | None:
+    return _call(await tx.row(select(*_COLUMNS).where(tool_call.c.approval_id == approval).with_for_update()))
+
+
+async def executing(tx: Transaction, run: uuid.UUID) -> list[CallRow]:
+    """Calls in flight on behalf of `run`, locked."""
+    statement = select(*_COLUMNS).where(tool_call.c.executing_run_id == run, tool_call.c.state == "executing").order_by(tool_call.c.id)
+    return [CallRow(*tuple(row)) for row in await tx.rows(statement.with_for_update())]
+
+
+async def of_run(tx: Transaction, run: uuid.UUID) -> Sequence[CallRow]:
+    """All calls a run asked for, oldest first."""
+    return [CallRow(*tuple(row)) for row in await tx.rows(select(*_COLUMNS).where(tool_call.c.run_id == run).order_by(tool_call.c.id))]
+
+
+async def allow(tx: Transaction, call: uuid.UUID, *, policy_version: str) -> None:
+    await tx.execute(update(tool_call).where(tool_call.c.id == call).values(policy_version=policy_version))
+
+
+async def wait(tx: Transaction, call: uuid.UUID, *, approval: uuid.UUID, policy_version: str) -> None:
+    values = {"state": "waiting", "approval_id": approval, "policy_version": policy_version}
+    await tx.execute(update(tool_call).where(tool_call.c.id == call).values(values))
+
+
+async def start(tx: Transaction, call: uuid.UUID, *, before: str, run: uuid.UUID | None, policy_version: str | None, at: datetime) -> bool:
+    """`before → executing`; False when somebody else was faster."""
+    values = {"state": "executing", "executing_run_id": run, "policy_version": policy_version, "started_at": at}
+    return await _change(tx, call, (before,), values)
+
+
+async def release(tx: Transaction, call: uuid.UUID) -> bool:
+    """`executing → proposed`, for a read-only call whose process died."""
+    return await _change(tx, call, ("executing",), {"state": "proposed", "executing_run_id": None, "started_at": None})
+
+
+async def finish(tx: Transaction, call: uuid.UUID, *, before: Sequence[str], values: dict[str, Any]) -> bool:
+    """`before → ok, failed, denied or unknown`; False when the call is no longer in one of those states."""
+    return await _change(tx, call, before, values)
+
+
+async def _change(tx: Transaction, call: uuid.UUID, before: Sequence[str], values: dict[str, Any]) -> bool:
+    statement = update(tool_call).where(tool_call.c.id == call, tool_call.c.state.in_(before)).values(values)
+    return (await tx.execute(statement)).rowcount == 1
+
+
+def _call(row: Row[Any] | None) -> CallRow | None:
+    return None if row is None else CallRow(*tuple(row))
