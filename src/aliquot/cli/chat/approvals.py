@@ -1,0 +1,107 @@
+"""Decisions about what asked for confirmation."""
+
+from typing import Any, Literal
+
+from aliquot.cli.chat.connection import Connection
+from aliquot.cli.chat.failures import Refused
+from aliquot.cli.chat.neutral import one_line
+from aliquot.cli.chat.person import Person
+from aliquot.cli.chat.screen import Screen, obligations
+
+Stance = Literal["ask", "approve", "leave"]
+"""Ask the person · confirm what the person may confirm (`--yes`) · decide nothing."""
+
+_OTHERS = frozenset({"sign", "two_person"})
+_STATES = {
+    "rejected": "It was rejected.",
+    "withdrawn": "It was withdrawn.",
+    "expired": "The request has expired; nothing was done. Please ask again.",
+    "unknown": "It is not known whether it happened; somebody has to look.",
+}
+
+
+class Approvals:
+    """Shows a request and decides it with the person."""
+
+    def __init__(self, connection: Connection, person: Person, screen: Screen, *, stance: Stance, reason: str | None = None) -> None:
+        self._connection, self._person, self._screen = connection, person, screen
+        self._stance, self._reason = stance, reason
+
+    def settle(self, approval_id: str) -> tuple[dict[str, Any], str | None]:
+        """Show the request `approval_id` and decide it; the request as it then is, and the run that goes on with it, if any."""
+        approval = self.get(approval_id)
+        if approval.get("state") != "pending":
+            return self._already(approval)
+        self._screen.approval(approval)
+        if approval.get("may_decide") is not True:
+            self._screen.note(self._who(approval))
+            return approval, None
+        return self._decide(approval)
+
+    def get(self, approval_id: str) -> dict[str, Any]:
+        return self._connection.get(f"/api/approvals/{approval_id}")
+
+    def open_ones(self) -> list[dict[str, Any]]:
+        """Pending requests: mine, and those I may decide."""
+        items = self._connection.get("/api/approvals", state="pending", limit=50).get("items")
+        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+    def withdraw(self, approval_id: str) -> None:
+        self._connection.post(f"/api/approvals/{approval_id}/withdraw")
+
+    def _decide(self, approval: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+        needed = obligations(approval)
+        if self._stance == "leave" or (self._stance == "approve" and _OTHERS & needed):
+            self._screen.note("It waits: decide it with `aliquot chat --continue`, or /approvals in `aliquot chat`.")
+            return approval, None
+        if self._stance == "approve":
+            return self._send(approval, {"decision": "approve", "reason": self._reason})
+        yes = self._person.yes("Do this?")
+        if yes is None:
+            self._screen.note("Nothing was decided; the request stays open until it expires.")
+            return approval, None
+        body: dict[str, Any] = {
+            "decision": "approve" if yes else "reject",
+            "reason": self._ask_reason(required="reason_required" in needed),
+        }
+        if yes and "sign" in needed:
+            self._screen.note("Your signature means that you approve this; it is bound to what you see above.")
+            body["signature"] = {"meaning": "approval", "password": self._person.secret("Password: ") or ""}
+        return self._send(approval, body)
+
+    def _ask_reason(self, *, required: bool) -> str | None:
+        if self._reason is not None:
+            return self._reason
+        while True:
+            reason = self._person.ask("Reason: " if required else "Reason (optional): ")
+            if reason is None or reason.strip() or not required:
+                return (reason or "").strip() or None
+
+    def _send(self, approval: dict[str, Any], body: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+        body = {name: value for name, value in body.items() if value is not None}
+        try:
+            decided = self._connection.post(f"/api/approvals/{approval['id']}/decision", body)
+        except Refused as refusal:
+            if refusal.code != "already_decided":
+                self._screen.failure(str(refusal))
+                return self.get(str(approval["id"])), None
+            return self._already(self.get(str(approval["id"])))  # also: the answer to our own decision was lost on the way
+        run_id = decided.get("run_id")
+        after = decided.get("approval")
+        return after if isinstance(after, dict) else approval, str(run_id) if run_id else None
+
+    def _already(self, approval: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+        run_id = approval.get("next_run_id")
+        if run_id is None:
+            state = str(approval.get("state"))
+            self._screen.note(_STATES.get(state, f"The request is {one_line(state)}."))
+        return approval, None if run_id is None else str(run_id)
+
+    def _who(self, approval: dict[str, Any]) -> str:
+        needed = obligations(approval)
+        how = f"They see it with /approvals in `aliquot chat --url {self._connection.url}`."
+        if "sign" in needed:
+            return f"You cannot decide this: somebody else who may sign has to. {how}"
+        if "two_person" in needed:
+            return f"You cannot decide this: a second person who may decide approvals has to. {how}"
+        return "Only a login session decides, never an API key: log in with `aliquot chat` and type /approvals."

@@ -1,0 +1,71 @@
+"""Markdown of a model in a terminal: finished blocks are printed once and for good, the block being written is shown live."""
+
+from collections.abc import Iterable
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import Heading, Markdown
+from rich.segment import Segment
+
+from aliquot.cli.chat.neutral import neutral
+
+_parser = MarkdownIt().enable(["table", "strikethrough"])  # the syntax rich renders
+_LINES_MAX = 400
+"""A block this long is printed in parts, so that an endless one costs no more than its length."""
+
+
+def split_finished(text: str) -> tuple[str, str]:
+    """`text` as (blocks that later text cannot change, the rest). Only whole lines are judged."""
+    whole = text[: text.rfind("\n") + 1]
+    starts = [token.map[0] for token in _parser.parse(whole) if token.level == 0 and token.map is not None and token.nesting >= 0]
+    if not starts:
+        return "", text
+    cut = starts[-1]
+    lines = whole.split("\n")
+    if cut == 0 and len(lines) > _LINES_MAX:
+        cut = len(lines) - 1
+    at = sum(len(line) + 1 for line in lines[:cut])
+    return text[:at], text[at:]
+
+
+class _LeftHeading(Heading):
+    """Headings at the left, as in a manual page."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        self.text.justify = "left"
+        yield self.text
+
+
+class NeutralMarkdown(Markdown):
+    """Markdown whose text cannot command the terminal, not even through character references; links show where they lead."""
+
+    elements = {**Markdown.elements, "heading_open": _LeftHeading}
+
+    def __init__(self, markup: str) -> None:
+        super().__init__(neutral(markup), hyperlinks=False)
+        _neutralise(self.parsed)
+
+
+def _neutralise(tokens: Iterable[Token]) -> None:
+    for token in tokens:
+        token.content = neutral(token.content)
+        token.attrs = {name: neutral(value) if isinstance(value, str) else value for name, value in token.attrs.items()}
+        _neutralise(token.children or ())
+
+
+class Tail:
+    """The last lines of something that is still growing: never higher than the terminal."""
+
+    def __init__(self, text: str, style: str | None = None) -> None:
+        self._text, self._style = text, style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        height = max(3, console.size.height - 4)
+        content = (
+            NeutralMarkdown(self._text) if self._style is None else console.render_str(neutral(self._text), style=self._style, markup=False)
+        )
+        lines = console.render_lines(content, options.update(height=None), pad=False)
+        for line in lines[-height:]:
+            yield from line
+            yield Segment.line()
