@@ -1,7 +1,8 @@
 """What the tests of the ledger share."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def tree_root(leaves: list[bytes]) -> bytes:
     while k * 2 < len(leaves):
         k *= 2
     return hashlib.sha256(b"\x01" + tree_root(leaves[:k]) + tree_root(leaves[k:])).digest()
+
+
+async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 20) -> None:
+    """Wait for `condition`, looking every 10 ms; fails after `seconds`."""
+    for _ in range(int(seconds * 100)):
+        if await condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"did not happen within {seconds} s")
 
 
 @pytest.fixture
