@@ -1,5 +1,6 @@
 """Requests and streams as the tests write them."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
@@ -36,6 +37,13 @@ async def events_of(api: ModelsApi, request: ModelRequest) -> list[ModelEvent]:
     events: list[ModelEvent] = []
     await collect(api, request, events)
     return events
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Return as soon as `condition` holds; fail after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - the condition has no event to wait for
+            await asyncio.sleep(0.005)
 
 
 def text_of(events: list[ModelEvent]) -> str:

@@ -14,7 +14,7 @@ from aliquot.models.lanes import Waiting
 from aliquot.platform.db import Database
 from aliquot.platform.settings import Limits, Settings
 from aliquot.platform.vault import Vault
-from tests.peers.fixtures import model_server  # noqa: F401 - a fixture
+from tests.peers.fixtures import model_host, model_server  # noqa: F401 - fixtures
 from tests.peers.models_server import ModelServer
 
 

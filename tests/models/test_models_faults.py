@@ -21,7 +21,7 @@ from aliquot.models.errors import (
     UnknownModel,
 )
 from aliquot.platform.settings import Settings
-from tests.models.asking import ask, collect, done_of, events_of, notices, text_of
+from tests.models.asking import ask, collect, done_of, events_of, notices, text_of, until
 from tests.models.conftest import Bench
 from tests.peers.models_server import Turn
 
@@ -67,7 +67,7 @@ async def test_a_wait_beyond_patience_is_not_waited_out(bench: Bench) -> None:
 
 
 async def test_the_queue_of_waiting_calls_is_bounded(bench: Bench) -> None:
-    api = bench.api(bench.model(requests_in_flight=1), model_queue=2)
+    api = bench.api(bench.model(requests_in_flight=1, idle_seconds=60), model_queue=2)
     bench.server.default = lambda body: Turn(text="x", hang_after=2)
     begun = asyncio.Event()
 
@@ -79,11 +79,7 @@ async def test_the_queue_of_waiting_calls_is_bounded(bench: Bench) -> None:
     holder = asyncio.create_task(hold())
     await begun.wait()
     waiting = [asyncio.create_task(events_of(api, ask())) for _ in range(2)]
-    for _ in range(200):
-        await asyncio.sleep(0)
-        if api._lanes["fake"]._queue._waiting == 2:
-            break
-        await asyncio.to_thread(lambda: None)
+    await until(lambda: api._lanes["fake"]._queue._waiting == 2)
     with pytest.raises(ProviderBusy):
         await events_of(api, ask())
     for task in (holder, *waiting):

@@ -5,6 +5,6 @@ tokens 5 ms apart. `light.py` is the same OpenAI stream for benchmarks, at a few
 """
 
 from tests.peers.models_server.script import ToolCall, Turn
-from tests.peers.models_server.server import ModelServer, Recorded
+from tests.peers.models_server.server import ModelHost, ModelServer, Recorded
 
-__all__ = ["ModelServer", "Recorded", "ToolCall", "Turn"]
+__all__ = ["ModelHost", "ModelServer", "Recorded", "ToolCall", "Turn"]

@@ -41,8 +41,9 @@ _ROUTES = (
 
 
 class App:
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, book_of: Callable[[str], Book | None]) -> None:
+        self._book_of = book_of
+        """The book of the first path segment."""
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,13 +55,14 @@ class App:
             await _whole(send, 200, json.dumps(data).encode())
             return
         provider = next((p for pattern, p in _ROUTES if pattern.search(path)), None)
-        if provider is None:
+        book = self._book_of(path.split("/")[1])
+        if provider is None or book is None:
             await _whole(send, 404, b'{"error": {"message": "no such path", "code": "not_found"}}')
             return
         body = json.loads(await _body(receive) or b"{}")
         if provider == "bedrock":
             body["modelId"] = unquote(path.split("/")[-2])
-        turn, recording = self._book.take(provider, path, headers, body)
+        turn, recording = book.take(provider, path, headers, body)
         watcher = asyncio.create_task(_watch(receive, recording))
         try:
             await _answer(send, provider, body, turn, watcher)

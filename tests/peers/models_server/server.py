@@ -1,5 +1,6 @@
-"""The handle: starts the application on a loopback port in a thread, holds the script and the requests it got."""
+"""The handles: a host runs the application on a loopback port in a thread; each model server on it has its own script and record."""
 
+import secrets
 import socket
 import threading
 from collections import deque
@@ -36,26 +37,17 @@ class Recorded:
 
 
 class ModelServer:
-    """A running fake provider. Thread-safe enough for tests: the script is consumed in order."""
+    """One fake provider. Thread-safe enough for tests: the script is consumed in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, base_url: str) -> None:
+        self.url = base_url
+        """The base of Anthropic and Bedrock clients."""
         self.requests: list[Recorded] = []
         self.default: Callable[[Any], Turn] = lambda body: Turn(text="Hello from the fake provider.")
         self.arrived = threading.Event()
         """Set by the first request."""
         self._script: deque[Turn] = deque()
         self._lock = threading.Lock()
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            App(self), log_config=None, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, loop="asyncio", ws="none"
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True, name="model-server")
-
-    @property
-    def url(self) -> str:
-        """`http://127.0.0.1:port`: the base of Anthropic and Bedrock clients."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     @property
     def openai_url(self) -> str:
@@ -75,21 +67,46 @@ class ModelServer:
                 return self._script.popleft(), recorded
         return turn_of_model_name(str(body.get("model") or body.get("modelId") or "")) or self.default(body), recorded
 
-    def start(self) -> "ModelServer":
+
+class ModelHost:
+    """The thread and the port. `with ModelHost() as host: server = host.server()`; every server lives under a path of its own."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, ModelServer] = {}
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(
+            App(self._servers.get),
+            log_config=None,
+            log_level="critical",
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            loop="asyncio",
+            ws="none",
+        )
+        self._uvicorn = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._uvicorn.run, kwargs={"sockets": [self._socket]}, daemon=True, name="model-host")
+
+    def server(self) -> ModelServer:
+        """A fresh fake provider on this host."""
+        token = secrets.token_hex(4)
+        server = ModelServer(f"http://127.0.0.1:{self._socket.getsockname()[1]}/{token}")
+        self._servers[token] = server
+        return server
+
+    def __enter__(self) -> "ModelHost":
         self._thread.start()
-        done = threading.Event()
-        deadline = _START_SECONDS
-        while not self._server.started:
-            if deadline <= 0 or not self._thread.is_alive():
+        pause, waited = threading.Event(), 0.0
+        while not self._uvicorn.started:
+            if waited > _START_SECONDS or not self._thread.is_alive():
                 raise RuntimeError("the fake provider did not start")
-            done.wait(0.01)
-            deadline -= 0.01
+            pause.wait(0.01)
+            waited += 0.01
         return self
 
-    def stop(self) -> None:
-        self._server.should_exit = True
+    def __exit__(self, *_: object) -> None:
+        self._uvicorn.should_exit = True
         self._thread.join(timeout=5)
         if self._thread.is_alive():
-            self._server.force_exit = True
+            self._uvicorn.force_exit = True
             self._thread.join(timeout=5)
         self._socket.close()
