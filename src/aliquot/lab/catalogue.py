@@ -1,0 +1,144 @@
+"""What the laboratory has: instruments, protocol versions, and runs made before Aliquot was there."""
+
+import re
+from dataclasses import asdict
+from datetime import date, datetime
+
+from aliquot.identity.contracts import Actor
+from aliquot.kernel.canonical import canonical_json
+from aliquot.kernel.clock import Clock
+from aliquot.kernel.ids import new_id
+from aliquot.kernel.problems import InvalidInput
+from aliquot.lab import planning, store
+from aliquot.lab.contracts import KINDS, Instrument, InstrumentRun, NewInstrument, PastRun, Protocol, ProtocolText
+from aliquot.lab.drivers import RunSpec
+from aliquot.lab.errors import InstrumentBusy, InstrumentExists, ProtocolExists
+from aliquot.lab.rules import checked_reason, newest_protocol
+from aliquot.lab.service import Because, LabService
+from aliquot.lab.views import Views
+from aliquot.platform.db import Transaction
+from aliquot.platform.vault import Vault
+
+_CODE = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)*", re.ASCII)
+_CODE_CHARS_MAX = 32
+_NAME_CHARS_MAX = 120
+
+
+class Catalogue:
+    """Adds to the catalogue, each addition audited."""
+
+    def __init__(self, service: LabService, views: Views, vault: Vault, clock: Clock) -> None:
+        self._service = service
+        self._views = views
+        self._vault = vault
+        self._clock = clock
+
+    async def add_instrument(self, tx: Transaction, actor: Actor, new: NewInstrument) -> Instrument:
+        at = self._clock.now()
+        self._views.driver(new.driver)
+        if new.kind not in KINDS:
+            raise InvalidInput(f"A kind of instrument is one of: {', '.join(KINDS)}.")
+        values = asdict(new) | {
+            "id": new_id(), "code": _code(new.code), "name": _name(new.name), "location": _name(new.location), "state": "idle",
+            "state_since": at, "last_service_on": _day(new.last_service_on), "version": 1,
+        }  # fmt: skip
+        if not await store.insert_instrument(tx, values):
+            raise InstrumentExists(f"There is already an instrument {values['code']}.")
+        await self._service.audit(tx, "instrument.added", Because(actor=actor), values["code"], 1, kind="instrument")
+        return await self._views.instrument((await store.instruments_with_runs(tx, ids=[values["id"]]))[0][0], None, at)
+
+    async def publish_protocol(self, tx: Transaction, actor: Actor, code: str, text: ProtocolText, *, version: int) -> Protocol:
+        at, code = self._clock.now(), _code(code)
+        try:
+            planning.checked_text(text)
+        except ValueError as error:
+            raise InvalidInput(f"This protocol cannot be published: {error}.") from error
+        if version < 1 or any(kind not in KINDS for kind in text.kinds):
+            raise InvalidInput("This protocol cannot be published: its version or a kind of instrument is not valid.")
+        if not await store.publish_protocol(tx, protocol_id=new_id(), version_id=new_id(), code=code, version=version, text=text, at=at):
+            raise ProtocolExists(f"{code} cannot get version {version}: that is not the one after the newest.")
+        await self._service.audit(tx, "protocol.published", Because(actor=actor), code, version, kind="protocol")
+        return (await newest_protocol(tx, code))[1]
+
+    async def import_run(self, tx: Transaction, actor: Actor, past: PastRun) -> InstrumentRun:
+        """The row as the run would have left it. An unfinished one is put under the driver as if started then."""
+        at = self._clock.now()
+        row, active = await self._service.find(tx, past.instrument)
+        await store.lock_instrument(tx, row.id)
+        version_id, protocol = await newest_protocol(tx, past.protocol)
+        if past.started_at > at or (past.ended_at is not None and not past.started_at <= past.ended_at <= at):
+            raise InvalidInput("A past run has started, and ended after its start.")
+        spec = _spec(row.code, row.kind, protocol, past)
+        code = await self._service.next_code(tx, past.started_at)
+        operator = (past.operator_id, past.operator)
+        values = self._service.new_run(
+            spec, code=code, instrument_id=row.id, version_id=version_id, operator=operator, at=past.started_at
+        ) | {"idempotency_key": f"import:{spec.run_id}", "handle": {}}  # fmt: skip
+        driver = self._views.driver(row.driver)
+        if past.ended_at is None:
+            if active is not None or row.state not in {"idle", "done"}:
+                raise InstrumentBusy(f"{row.code} is not free.")
+            values["handle"] = await self._views.ask(driver.start(spec, idempotency_key=values["idempotency_key"], at=past.started_at))
+            await store.update_instrument(tx, row.id, {"state": "busy", "state_since": past.started_at, "free_at": None})
+        else:
+            values |= await self._ending(past, spec, row.driver)
+        await store.insert_run(tx, values)
+        content = {"results": canonical_json(values["results"]), "samples": canonical_json(values["samples"])}
+        because = Because(actor=actor, content=content, subject=past.operator_id)
+        await self._service.audit(tx, "instrument_run.imported", because, code, 1)
+        return await self._views.run(await self._service.find_run(tx, code), at)
+
+    async def _ending(self, past: PastRun, spec: RunSpec, driver: str) -> dict[str, object]:
+        results = past.results
+        if results is None:
+            results = await self._views.ask(self._views.driver(driver).results(spec, {})) if past.state == "done" else ()
+        sealed = None
+        if past.stop_reason is not None:
+            aad = f"instrument_run.stop_reason:{spec.run_id}"
+            sealed = self._vault.seal(past.operator_id, checked_reason(past.stop_reason).encode(), aad=aad)
+        planned = spec.warm_up_seconds + spec.run_seconds
+        lasted = ((past.ended_at or past.started_at) - past.started_at).total_seconds()
+        return {
+            "state": past.state,
+            "ended_at": past.ended_at,
+            "progress": 1.0 if past.state == "done" else min(0.99, lasted / planned if planned else 0.0),
+            "results": [asdict(result) for result in results],
+            "error_code": past.error_code,
+            "stop_reason": sealed,
+        }
+
+
+def _spec(instrument: str, kind: str, protocol: Protocol, past: PastRun) -> RunSpec:
+    samples = planning.checked_samples(past.samples, protocol.text)
+    parameters = planning.checked_parameters(past.parameters, protocol.text)
+    return RunSpec(
+        run_id=str(new_id()),
+        instrument=instrument,
+        kind=kind,
+        protocol=protocol.code,
+        protocol_version=protocol.version,
+        warm_up_seconds=protocol.text.warm_up_seconds,
+        run_seconds=planning.run_seconds(protocol.text, parameters, len(samples)),
+        samples=samples,
+        parameters=parameters,
+    )
+
+
+def _code(code: str) -> str:
+    if len(code) > _CODE_CHARS_MAX or not _CODE.fullmatch(code):
+        raise InvalidInput("A code is capitals, digits and hyphens, at most 32 characters, such as PCR-02.")
+    return code
+
+
+def _name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > _NAME_CHARS_MAX or not name.isprintable():
+        raise InvalidInput(f"A name or place has 1 to {_NAME_CHARS_MAX} printable characters.")
+    return name
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text).date()
+    except ValueError as error:
+        raise InvalidInput("A day is written 2026-11-21.") from error
