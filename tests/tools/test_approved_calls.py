@@ -104,9 +104,8 @@ async def test_a_failing_write_is_undone_and_its_approval_closed(world: Make) ->
     assert (len(tool.calls), w.slept, await w.effects(), await w.approval_state(approved)) == (1, [], 0, "failed")
 
 
-@pytest.mark.parametrize("effect", ["instrument", "external"])
-async def test_an_action_that_breaks_in_the_middle_is_unknown_and_never_repeated(world: Make, effect: Any) -> None:
-    tool = start_tool(failures=[KeyError()], effect=effect, permissions=("lab.operate",))
+async def test_an_action_that_breaks_in_the_middle_is_unknown_and_never_repeated(world: Make) -> None:
+    tool = start_tool(failures=[KeyError()])
     w = world(tool)
     person = w.person("scientist")
     context = w.context(person)

@@ -33,6 +33,7 @@ class Limits(BaseSettings):
     session_message_chars: int = Field(4_000, ge=1)
     body_bytes: int = Field(1_000_000, ge=1_000)
     tool_seconds: float = Field(30, gt=0)
+    tool_arguments_chars: int = Field(32_000, ge=100)
     tool_result_chars: int = Field(60_000, ge=1_000)
     model_steps_per_run: int = Field(12, ge=1)
     model_call_seconds: float = Field(120, gt=0)

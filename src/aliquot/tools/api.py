@@ -15,7 +15,7 @@ from aliquot.platform.settings import Settings
 from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
-from aliquot.policy.contracts import Approval, ToolFacts
+from aliquot.policy.contracts import Approval, Query, ToolFacts
 from aliquot.tools.breaker import Breakers
 from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, Tool, ToolContext, ToolInfo
 from aliquot.tools.executing import Executions
@@ -75,14 +75,12 @@ class ToolsApi:
         """Hash over all tools: changes when one vanishes or its schema, effect or permissions change."""
         return self._registry.fingerprint()
 
-    async def describe(
-        self, tx: Transaction, principal: Principal, tool: str, arguments: dict[str, Any]
-    ) -> tuple[ToolFacts, dict[str, Any]]:
-        """What the policy would be told about this call (`policy.contracts.DescribeCall`, for `POST /api/policy/explain`).
+    async def query(self, tx: Transaction, context: ToolContext, tool: str, arguments: str | dict[str, Any]) -> Query:
+        """What the policy would be asked about this call (`POST /api/policy/explain`); nothing is logged or changed.
 
         Raises UnknownTool, ArgumentsInvalid, and what the tool itself refuses.
         """
-        return await self._proposals.describe(tx, principal, tool, arguments)
+        return await self._proposals.query(tx, context, tool, arguments)
 
     async def dry_run(
         self, context: ToolContext, tool: str, arguments: str | dict[str, Any], *, only: Collection[str] | None = None

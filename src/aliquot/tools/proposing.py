@@ -10,7 +10,6 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
-from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import Problem
 from aliquot.platform.db import Database, DatabaseUnavailable, Transaction
 from aliquot.platform.limits import Limiter
@@ -66,13 +65,9 @@ class Proposals:
                 raise ToolDenied(" ".join(reason.text for reason in decision.reasons), reasons=_as_json(decision))
             return DryRun(tool=tool, arguments=arguments, decision=decision, preview=await self.preview(tx, context, known, arguments))
 
-    async def describe(
-        self, tx: Transaction, principal: Principal, tool: str, arguments: dict[str, Any]
-    ) -> tuple[ToolFacts, dict[str, Any]]:
+    async def query(self, tx: Transaction, context: ToolContext, tool: str, given: Given) -> Query:
         known = self._registry.get(tool)
-        context = ToolContext(principal=principal, run_id=None, call_id="explain", idempotency_key=f"explain:{new_id()}")
-        query = await self.ask(tx, context, known, self._checked(known, arguments))
-        return known.facts, query.facts
+        return await self.ask(tx, context, known, self._checked(known, given))
 
     async def ask(
         self, tx: Transaction, context: ToolContext, known: Registered, arguments: dict[str, Any], *, tainted: bool = False

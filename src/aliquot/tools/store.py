@@ -44,7 +44,7 @@ _COLUMNS = [tool_call.c[name] for name in CallRow._fields]
 async def claim(tx: Transaction, values: dict[str, Any]) -> bool:
     """Insert a proposed call; False when its idempotency key is taken (after waiting for whoever is taking it)."""
     statement = insert(tool_call).values(state="proposed", attempts=0, **values).on_conflict_do_nothing(index_elements=["idempotency_key"])
-    return (await tx.execute(statement)).rowcount == 1
+    return await tx.scalar(statement.returning(tool_call.c.id)) is not None
 
 
 async def by_key(tx: Transaction, key: str) -> CallRow | None:
