@@ -7,6 +7,7 @@ from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Heading, Markdown
 from rich.segment import Segment
+from rich.text import Text
 
 from aliquot.cli.chat.neutral import neutral
 
@@ -54,6 +55,20 @@ def _neutralise(tokens: Iterable[Token]) -> None:
         _neutralise(token.children or ())
 
 
+class Rendered:
+    """Markdown that is shown as plain text should it not render: a model's text must not end the client."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        try:
+            segments = list(console.render(NeutralMarkdown(self._text), options))
+        except Exception:  # noqa: BLE001 - whatever a Markdown parser can raise on hostile text
+            segments = list(console.render(Text(neutral(self._text)), options))
+        yield from segments
+
+
 class Tail:
     """The last lines of something that is still growing: never higher than the terminal."""
 
@@ -62,9 +77,7 @@ class Tail:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = max(3, console.size.height - 4)
-        content = (
-            NeutralMarkdown(self._text) if self._style is None else console.render_str(neutral(self._text), style=self._style, markup=False)
-        )
+        content = Rendered(self._text) if self._style is None else Text(neutral(self._text), style=self._style)
         lines = console.render_lines(content, options.update(height=None), pad=False)
         for line in lines[-height:]:
             yield from line

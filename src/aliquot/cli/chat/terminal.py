@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aliquot.cli.chat import screen as plain
-from aliquot.cli.chat.markdown import NeutralMarkdown, Tail, split_finished
+from aliquot.cli.chat.markdown import Rendered, Tail, split_finished
 from aliquot.cli.chat.neutral import neutral, one_line
 from aliquot.cli.chat.transcript import RunEvent, Transcript
 
@@ -77,7 +77,7 @@ class RichScreen(plain.Screen):
 
     def message(self, role: str, text: str, at: str) -> None:
         self._print(Text(f"{plain.local_time(at)} {'you' if role == 'user' else 'Aliquot'}", style="bold"))
-        self._print(NeutralMarkdown(text) if role != "user" else Text(neutral(text)))
+        self._print(Rendered(text) if role != "user" else Text(neutral(text)))
         self._print(Text(""))
 
     def approval(self, approval: dict[str, Any]) -> None:
@@ -168,7 +168,7 @@ class RichScreen(plain.Screen):
         if self._blocks:
             self._print(Text(""))
         self._blocks += 1
-        self._print(NeutralMarkdown(text))
+        self._print(Rendered(text))
 
     def _print(self, renderable: RenderableType) -> None:
         self._console.print(renderable, highlight=False)
