@@ -1,0 +1,213 @@
+"""Laboratory data in words and Markdown tables: units with every number, times in UTC. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from aliquot.lab.contracts import FREE
+from aliquot.lab.naming import kind_name
+from aliquot.lab.rules import words
+
+_SHOWN_SAMPLES = 8
+
+
+def when(at: datetime | str | None) -> str:
+    """`2026-11-21 05:35 UTC`, or a dash."""
+    if at is None:
+        return "–"
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def duration(seconds: float | None) -> str:
+    """`1 h 32 min`, `12 min`, `45 s`; a dash for None."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{max(0, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def quantity(value: float, unit: str) -> str:
+    """`35` for plain counts (unit 1), else `60 °C`."""
+    return f"{value:g}" if unit == "1" else f"{value:g} {unit}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; what could break a cell is escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def samples(codes: Sequence[str], total: int) -> str:
+    """`S-0001, S-0002 and 6 more`."""
+    if not total:
+        return "none"
+    shown = list(codes)[:_SHOWN_SAMPLES]
+    more = total - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def instrument_sentence(data: dict[str, Any]) -> str:
+    """One instrument in one or two sentences."""
+    text = f"{data['code']} ({data['name']}) is {words(data['state'])} since {when(data['state_since'])}."
+    if data.get("error"):
+        text += f" {data['error'].rstrip('.')}."
+    if run := data.get("run"):
+        text += f" Run {run['code']} ({run['protocol']}, started by {run['operator']}) is {run['progress_percent']:.0f} % done"
+        text += f" and ends about {when(run['ends_at'])}, in {duration(run['remaining_seconds'])}." if run["ends_at"] else "."
+    return text
+
+
+def instrument_details(data: dict[str, Any]) -> str:
+    """What is known about one instrument, as a table."""
+    rows = [
+        ("Kind", kind_name(data["kind"])),
+        ("Location", data["location"]),
+        ("State", words(data["state"])),
+        ("Since", when(data["state_since"])),
+        ("Last service", data["last_service_on"] or "–"),
+    ]
+    if run := data.get("run"):
+        rows += [
+            ("Run", run["code"]),
+            ("Protocol", f"{run['protocol']} version {run['protocol_version']}"),
+            ("Progress", f"{run['progress_percent']:.0f} %"),
+            ("Remaining", duration(run["remaining_seconds"])),
+            ("Samples", samples(run["samples"], run["sample_count"])),
+        ]
+    if data["simulated"]:
+        rows.append(("Driver", "simulated"))
+    return table((data["code"], ""), rows)
+
+
+def instruments_overview(items: Sequence[dict[str, Any]]) -> str:
+    """All instruments: how many are free, which are not, and a table."""
+    if not items:
+        return "No instruments are registered."
+    free = [item["code"] for item in items if item["state"] in FREE]
+    parts = [f"{count(len(items), 'instrument')}; {len(free)} free{': ' + ', '.join(free) if free else ''}."]
+    parts += [f"{item['code']} is {words(item['state'])}." for item in items if item["state"] not in FREE]
+    rows = [
+        (
+            item["code"], item["name"], kind_name(item["kind"]), words(item["state"]), when(item["state_since"]),
+            item["run"]["code"] if item["run"] else (item["error"] or "–"),
+        )
+        for item in items
+    ]  # fmt: skip
+    return " ".join(parts) + "\n\n" + table(("Instrument", "Name", "Kind", "State", "Since", "Run or problem"), rows)
+
+
+def runs_overview(data: dict[str, Any]) -> str:
+    """A run history: a sentence and a table."""
+    runs = data["runs"]
+    where = f" on {data['instrument']}" if data["instrument"] else ""
+    asked = f"{words(data['state'])} " if data["state"] else ""
+    if not runs:
+        return f"There are no {asked}runs{where}."
+    text = f"{count(len(runs), asked + 'run')}{where}{', newest first' if len(runs) > 1 else ''}"
+    text += "; there are more." if data["more"] else "."
+    rows = [
+        (
+            run["code"], run["instrument"], run["protocol"], run["operator"], run_state(run), when(run["started_at"]),
+            duration(run["duration_seconds"]), str(run["sample_count"]), results_cell(run),
+        )
+        for run in runs
+    ]  # fmt: skip
+    head = ("Run", "Instrument", "Protocol", "Operator", "State", "Started", "Duration", "Samples", "Results")
+    return text + "\n\n" + table(head, rows)
+
+
+def run_state(run: dict[str, Any]) -> str:
+    """The state with what explains it: progress, error or stop."""
+    if run["state"] == "failed" and run["error_code"]:
+        return f"failed: {run['error_code'].replace('_', ' ')}"
+    if run["state"] in {"warming_up", "running", "paused"}:
+        return f"{words(run['state'])}, {run['progress_percent']:.0f} %"
+    return words(run["state"])
+
+
+def results_cell(run: dict[str, Any]) -> str:
+    return "; ".join(f"{result['name']} {quantity(result['value'], result['unit'])}" for result in run["results"]) or "–"
+
+
+def protocols_overview(data: dict[str, Any]) -> str:
+    """Protocols: one in full with its steps, several as a list."""
+    found = data["protocols"]
+    where = f" for {data['instrument']}" if data["instrument"] else ""
+    if not found:
+        return f"No protocol{where} fits." if data["query"] else f"There are no protocols{where}."
+    if len(found) == 1:
+        return protocol_details(found[0], where)
+    codes = ", ".join(item["code"] for item in found)
+    rows = [
+        (
+            item["code"], str(item["version"]), item["name"], ", ".join(kind_name(kind) for kind in item["kinds"]),
+            duration(item["total_seconds"]), f"up to {item['max_samples']}",
+        )
+        for item in found
+    ]  # fmt: skip
+    head = ("Protocol", "Version", "Name", "Runs on", "Duration", "Samples")
+    return f"{count(len(found), 'protocol')}{where}: {codes}{'; there are more' if data['more'] else ''}.\n\n" + table(head, rows)
+
+
+def protocol_details(item: dict[str, Any], where: str) -> str:
+    """One protocol: what it is, its steps with their values, what can be set."""
+    kinds = " or ".join(kind_name(kind) for kind in item["kinds"])
+    text = f"{item['code']} version {item['version']}{where}: {item['name']}. {item['summary']} Runs on a {kinds}, "
+    text += f"takes about {duration(item['total_seconds'])} and up to {count(item['max_samples'], 'sample')}."
+    rows = [
+        (
+            str(number), step["name"], kind_name(step["where"]),
+            ", ".join(f"{r['name']} {quantity(r['value'], r['unit'])}" for r in step["readings"]) or "–",
+            duration(step["seconds"]), f"× {step['repeat']}" + (" per sample" if step["per_sample"] else ""),
+        )
+        for number, step in enumerate(item["steps"], start=1)
+    ]  # fmt: skip
+    text += "\n\n" + table(("Step", "What", "Where", "Settings", "Duration", "Repeats"), rows)
+    if item["parameters"]:
+        settable = [
+            (p["name"], quantity(p["default"], p["unit"]), f"{p['minimum']:g} to {quantity(p['maximum'], p['unit'])}")
+            for p in item["parameters"]
+        ]
+        text += "\n\n" + table(("Parameter", "Default", "Range"), settable)
+    return text
+
+
+def started(run: dict[str, Any]) -> str:
+    """What was started."""
+    text = f"Run {run['code']} was started on {run['instrument']} with {run['protocol']} version {run['protocol_version']}"
+    text += f"; it ends about {when(run['ends_at'])}, in {duration(run['remaining_seconds'])}." if run["ends_at"] else "."
+    return text + "\n\n" + run_table(run)
+
+
+def stopped(run: dict[str, Any]) -> str:
+    """What was stopped."""
+    text = f"Run {run['code']} on {run['instrument']} was stopped at {run['progress_percent']:.0f} %, {when(run['ends_at'])}."
+    return text + "\n\n" + run_table(run)
+
+
+def run_table(run: dict[str, Any]) -> str:
+    rows = [
+        ("Instrument", run["instrument"]),
+        ("Protocol", f"{run['protocol']} version {run['protocol_version']}"),
+        ("State", run_state(run)),
+        ("Operator", run["operator"]),
+        ("Started", when(run["started_at"])),
+        ("Ends" if run["active"] else "Ended", when(run["ends_at"])),
+        ("Samples", samples(run["samples"], run["sample_count"])),
+    ]
+    rows += [(name, f"{value:g}") for name, value in run["parameters"].items()]
+    return table((run["code"], ""), rows)

@@ -1,0 +1,75 @@
+"""Laboratory contracts as JSON for models and programs: bounded, with plain keys and units in names. Pure."""
+
+from dataclasses import asdict
+from typing import Any
+
+from aliquot.kernel.clock import rfc3339
+from aliquot.lab.contracts import ACTIVE, Instrument, InstrumentRun, Protocol
+from aliquot.lab.planning import default_seconds
+
+_SAMPLES_MAX = 24
+_RESULTS_MAX = 6
+
+
+def instrument_shape(instrument: Instrument) -> dict[str, Any]:
+    return {
+        "code": instrument.code,
+        "name": instrument.name,
+        "kind": instrument.kind,
+        "location": instrument.location,
+        "state": instrument.state,
+        "state_since": rfc3339(instrument.state_since),
+        "error_code": instrument.error_code,
+        "error": instrument.error,
+        "last_service_on": instrument.last_service_on,
+        "simulated": instrument.simulated,
+        "version": instrument.version,
+        "run": run_shape(instrument.run) if instrument.run else None,
+    }
+
+
+def run_shape(run: InstrumentRun) -> dict[str, Any]:
+    """Samples and results are cut to what an answer needs; `sample_count` and GET /api/runs-of-instruments/{id} have the whole."""
+    whole = [result for result in run.results if result.sample is None][:_RESULTS_MAX]
+    active = run.state in ACTIVE
+    lasted = (run.ends_at - run.started_at).total_seconds() if run.ends_at else None
+    return {
+        "code": run.code,
+        "instrument": run.instrument,
+        "protocol": run.protocol,
+        "protocol_version": run.protocol_version,
+        "operator": run.operator,
+        "state": run.state,
+        "active": active,
+        "progress_percent": round(run.progress * 100, 1),
+        "started_at": rfc3339(run.started_at),
+        "ends_at": rfc3339(run.ends_at) if run.ends_at else None,
+        "duration_seconds": lasted,
+        "remaining_seconds": run.remaining_seconds if active else None,
+        "sample_count": len(run.samples),
+        "samples": list(run.samples[:_SAMPLES_MAX]),
+        "parameters": dict(run.parameters),
+        "results": [{"name": result.name, "value": result.value, "unit": result.unit} for result in whole],
+        "stop_reason": run.stop_reason,
+        "error_code": run.error_code,
+        "version": run.version,
+    }
+
+
+def protocol_shape(protocol: Protocol, *, steps: bool) -> dict[str, Any]:
+    """With `steps` the whole protocol, else what a list shows."""
+    text = protocol.text
+    shape: dict[str, Any] = {
+        "code": protocol.code,
+        "version": protocol.version,
+        "name": text.name,
+        "summary": text.summary,
+        "kinds": list(text.kinds),
+        "total_seconds": default_seconds(text),
+        "warm_up_seconds": text.warm_up_seconds,
+        "max_samples": text.max_samples,
+        "parameters": [asdict(parameter) for parameter in text.parameters],
+    }
+    if steps:
+        shape["steps"] = [{**asdict(step), "readings": [asdict(reading) for reading in step.readings]} for step in text.steps]
+    return shape
