@@ -152,6 +152,37 @@ def test_a_lost_role_counts_at_once() -> None:
     assert ENGINE.evaluate(lost).decision == "deny"
 
 
+def test_every_property_that_decides_is_asked_anew() -> None:
+    """The entities are kept between calls: whoever differs in anything must not be answered with another's."""
+    texts = {
+        "role": 'principal in Role::"scientist"', "permission": 'principal.permissions.contains("mail.send")',
+        "via": 'principal.via == "api_key"', "effect": 'resource.effect == "external"', "gmp": "resource.gmp_critical",
+        "tool-permission": 'resource.permissions.contains("lab.read")',
+    }  # fmt: skip
+    every = engine(
+        "".join(f'@id("{name}") @reason("x") permit (principal, action, resource) when {{ {when} }};' for name, when in texts.items())
+    )
+    base = ask((), "read", permissions=())
+    base = replace(base, principal=replace(base.principal, permissions=frozenset({"lab.read"})))
+    differing = {
+        "role": replace(base, principal=replace(base.principal, roles=frozenset({"scientist"}))),
+        "permission": replace(base, principal=replace(base.principal, permissions=frozenset({"lab.read", "mail.send"}))),
+        "via": replace(base, principal=replace(base.principal, via="api_key")),
+        "effect": replace(base, tool=replace(base.tool, effect="external")),
+        "gmp": replace(base, tool=replace(base.tool, gmp_critical=True)),
+        "tool-permission": replace(base, tool=replace(base.tool, permissions=("lab.read",))),
+    }
+    for _ in range(2):
+        assert ids(every.evaluate(base)) == {"default-deny"}
+        for name, call in differing.items():
+            assert name in ids(every.evaluate(call))
+
+
+def test_a_missing_permission_denies_whatever_the_policies_say() -> None:
+    found = engine().evaluate(ask(("viewer",), "read"))
+    assert (found.decision, ids(found)) == ("deny", {"missing-permission"})
+
+
 def test_policies_of_other_tools_are_not_evaluated() -> None:
     tools = "".join(
         f'@id("p{n}") @reason("P.") @obligation("confirm") permit (principal, action, resource == Tool::"t{n}");' for n in range(50)
@@ -212,6 +243,7 @@ def test_a_faulty_bundle_is_refused(part: str, text: str, why: str) -> None:
         ({"authz": ""}, "golden case"),
         ({"obligations": ""}, "golden case"),
         ({"authz": DEFAULT.authz + BACK_DOOR}, "somebody without roles"),
+        ({"authz": DEFAULT.authz.replace('@id("lab-read")', '@id("lab-reads")')}, "golden case 'scientist reads'"),
         ({"golden": ()}, "no golden cases"),
         ({"golden": ({"name": "x"},)}, "cannot be read"),
         ({"golden": ("x",)}, "cannot be read"),
@@ -313,6 +345,13 @@ def test_a_policy_that_errs_never_allows(count: int, effect: str, tool: ToolFact
     assert found.decision == "deny"
     # Roles and names that cannot be written to Cedar at all are engine errors too.
     assert ids(found) == {"engine-error"} or ids(found) == {"bad-input"}
+
+
+def test_a_number_is_a_number_that_fits() -> None:
+    counting = Engine(compile_bundle(source(schema=_ERRING_SCHEMA)), b"k" * 32)
+    assert counting.evaluate(ask(facts={"instrument_count": 2**53 - 1})).decision == "allow"
+    for wrong in (True, 1.0, "1", 2**63):
+        assert ids(counting.evaluate(ask(facts={"instrument_count": wrong}))) == {"bad-input"}
 
 
 def test_an_erring_obligation_or_weight_denies() -> None:
