@@ -26,16 +26,20 @@ async def test_login_gives_a_token_and_the_person(house: House) -> None:
     assert [(e["actor"], e["ip"]) for e in await house.events("login.succeeded")] == [(person_id, ADDRESS)]
 
 
-@pytest.mark.parametrize("email", ["nobody@demo.lab", "known@demo.lab", "disabled@demo.lab", "no address at all", "a" * 320])
-async def test_no_refusal_tells_whether_the_account_exists(house: House, email: str) -> None:
+async def test_no_refusal_tells_whether_the_account_exists(house: House) -> None:
     await house.make("known@demo.lab")
     disabled = await house.make("disabled@demo.lab")
     admin = await house.logged_in("admin@demo.lab", "admin")
     assert (await admin.delete(f"/api/admin/users/{disabled}")).status_code == 204
-    document = problem(await house.login(email, PASSWORD if email.startswith("disabled") else WRONG), 401, "login_failed")
-    assert document["detail"] == "The e-mail address or the password is wrong."
-    assert set(document) == {"type", "title", "status", "detail", "code"}
-    assert len(await house.events("login.failed")) == 1
+    documents = []
+    for email in ("nobody@demo.lab", "known@demo.lab", "disabled@demo.lab", "no address at all", "a" * 320):
+        answer = await house.login(email, PASSWORD if email.startswith("disabled") else WRONG)
+        documents.append(problem(answer, 401, "login_failed"))
+    assert all(document == documents[0] for document in documents)
+    failed = await house.events("login.failed")
+    assert [(e["actor"], e["record"]["type"]) for e in failed] == [
+        ("anonymous", kind) for kind in ("account", "person", "person", "account", "account")
+    ]
 
 
 async def test_an_unknown_account_costs_the_same_work_as_a_known_one(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

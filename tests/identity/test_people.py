@@ -3,8 +3,6 @@
 import asyncio
 import uuid
 
-import pytest
-
 from tests.identity.conftest import House, problem
 
 ADA = {"email": "ada@demo.lab", "name": "Ada Lovelace", "roles": ["scientist"]}
@@ -116,15 +114,15 @@ async def test_the_last_administrator_stays(house: House) -> None:
     assert (await admin.put(f"/api/admin/users/{me['id']}/roles", json={"roles": ["scientist", "admin"]})).status_code == 200
 
 
-@pytest.mark.parametrize("attempt", range(3))
-async def test_two_administrators_cannot_remove_each_other_at_once(house: House, attempt: int) -> None:
-    clients = [await house.logged_in(f"admin{n}@demo.lab", "admin") for n in range(2)]
+async def test_administrators_cannot_all_remove_each_other_at_once(house: House) -> None:
+    clients = [await house.logged_in(f"admin{n}@demo.lab", "admin") for n in range(6)]
     ids = [(await client.get("/api/auth/me")).json()["id"] for client in clients]
-    answers = await asyncio.gather(clients[0].delete(f"/api/admin/users/{ids[1]}"), clients[1].delete(f"/api/admin/users/{ids[0]}"))
-    assert sorted(a.status_code for a in answers) in ([204, 401], [204, 409]), attempt
+    # Each removes the next one round the table; the removal of one that would leave nobody is refused.
+    answers = await asyncio.gather(*(client.delete(f"/api/admin/users/{ids[n - 1]}") for n, client in enumerate(clients)))
+    assert {a.status_code for a in answers} <= {204, 401, 409}
     async with house.services.db.begin() as tx:
         people = await house.services.identity.list_people(tx)
-    assert sum(person.active for person in people) == 1
+    assert sum(person.active for person in people) == max(1, 6 - sum(a.status_code == 204 for a in answers))
 
 
 async def test_only_administrators_administer(house: House) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from aliquot.cli.common import sentences
+from aliquot.cli.user import app as user
 from aliquot.platform.settings import SettingsError, load_settings
 from aliquot.platform.telemetry import configure_logs
 
@@ -15,6 +16,7 @@ app = typer.Typer(
 )
 db = typer.Typer(help="The database schema.", no_args_is_help=True)
 app.add_typer(db, name="db")
+app.add_typer(user, name="user")
 
 
 @app.command()

@@ -9,11 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from aliquot.cli.common import open_services
+from aliquot.cli.common import open_services, sentences
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import CLI, ROLES, Person
 from aliquot.kernel.clock import SystemClock
-from aliquot.kernel.problems import Problem
 from aliquot.platform.db import Transaction
 
 app = typer.Typer(help="People: add, list, disable, enable, password, roles, key.", no_args_is_help=True)
@@ -119,14 +118,11 @@ def _set_active(email: str, *, active: bool) -> None:
 
 
 def _run(work: Callable[[IdentityApi, Transaction], Awaitable[Result]]) -> Result:
-    """Do `work` in one transaction; an expected refusal becomes a sentence and exit code 1."""
+    """Do `work` in one transaction."""
 
     async def transaction() -> Result:
         async with open_services() as services, services.db.begin() as tx:
             return await work(services.identity, tx)
 
-    try:
+    with sentences():
         return asyncio.run(transaction())
-    except Problem as problem:
-        typer.echo(problem.detail, err=True)
-        raise typer.Exit(1) from None

@@ -1,7 +1,7 @@
 """What other domains see of identity."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from aliquot.kernel.clock import Timestamp
@@ -74,14 +74,14 @@ class NewPerson:
     """A person just made, with the one-time password when none was given; it is shown once and stored nowhere in clear."""
 
     person: Person
-    password: str | None
+    password: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
     """A fresh session: the token is shown once."""
 
-    token: str
+    token: str = field(repr=False)
     user: Person
     expires_at: Timestamp
 
@@ -117,12 +117,12 @@ class NewApiKey:
     """A key just made; `secret` is the whole bearer value, shown once."""
 
     key: ApiKey
-    secret: str
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
     """A single-use pass for one WebSocket handshake."""
 
-    ticket: str
+    ticket: str = field(repr=False)
     expires_at: Timestamp

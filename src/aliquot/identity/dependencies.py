@@ -45,7 +45,6 @@ async def any_principal(request: Request, _: Annotated[HTTPAuthorizationCredenti
     """Who asks, even if the one-time password was not changed yet. 401 `unauthenticated` otherwise; 429 on a flood."""
     services, address = services_of(request), address_of(request)
     identity = services.identity
-    identity.flood_check_address(address)
     try:
         credential = identity.parse(request.headers.get("authorization"))
         async with services.db.begin() as tx:
@@ -54,7 +53,7 @@ async def any_principal(request: Request, _: Annotated[HTTPAuthorizationCredenti
         if isinstance(found, Problem):
             raise found
     except Problem as problem:
-        if problem.status == 401:
+        if problem.status == 401:  # counted on failures only: others behind the same address go on working
             identity.flood_count_address(address)
         raise
     identity.flood_count_person(found.id)

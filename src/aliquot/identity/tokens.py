@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import uuid
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from aliquot.platform.settings import SettingsError
 _ALGORITHM = "HS256"
 _NAME = "aliquot"
 _BEARER_CHARS = 8_192
+_KNOWN_TOKENS = 4_096
 _KEY_MARK = "alq_"
 # The clock is ours (tests move it), so PyJWT checks presence and signature, and the times are checked below.
 _OPTIONS: Any = {
@@ -53,6 +55,9 @@ class Tokens:
             raise SettingsError("setting JWT_SECRET: must have at least 32 bytes")
         self._secret = secret
         self._clock = clock
+        # Checking a signature costs as much as the rest of authentication; what a token says never changes, so its digest
+        # stands for it. Whether the session stands is asked of the database every time.
+        self._read: OrderedDict[bytes, tuple[SessionCredential, int]] = OrderedDict()
 
     def issue(self, person: Person, session_id: uuid.UUID, expires_at: datetime) -> str:
         """A token for one session. Roles and permissions in it inform the client; no server reads them."""
@@ -65,17 +70,27 @@ class Tokens:
 
     def read(self, token: str) -> SessionCredential:
         """Raises Unauthenticated for anything but an unexpired token of ours."""
+        known = digest(token)
+        credential, expires = self._read.get(known) or self._decode(token)
+        if expires <= self._clock.now().timestamp():
+            self._read.pop(known, None)
+            raise Unauthenticated("Your session has expired. Please log in again.")
+        self._read[known] = credential, expires
+        self._read.move_to_end(known)
+        if len(self._read) > _KNOWN_TOKENS:
+            self._read.popitem(last=False)
+        return credential
+
+    def _decode(self, token: str) -> tuple[SessionCredential, int]:
         try:
             claims = jwt.decode(token, self._secret, algorithms=[_ALGORITHM], audience=_NAME, issuer=_NAME, options=_OPTIONS)
-            expired = int(claims["exp"]) <= self._clock.now().timestamp()
+            expires = int(claims["exp"])
             person_id, session_id = parse_id(str(claims["sub"])), parse_id(str(claims["sid"]))
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise Unauthenticated from error
-        if expired:
-            raise Unauthenticated("Your session has expired. Please log in again.")
         if person_id is None or session_id is None:
             raise Unauthenticated
-        return SessionCredential(person_id=person_id, session_id=session_id)
+        return SessionCredential(person_id=person_id, session_id=session_id), expires
 
     def parse(self, authorization: str | None) -> Credential:
         """What an Authorization header presents. Raises Unauthenticated."""

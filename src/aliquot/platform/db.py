@@ -97,6 +97,7 @@ class Database:
             pool_timeout=10,
             pool_pre_ping=True,
             pool_use_lifo=True,
+            hide_parameters=True,  # errors are logged with their text; parameters may be contents or hashes of passwords
             connect_args={"application_name": application_name, "connect_timeout": 5},
         )
 
