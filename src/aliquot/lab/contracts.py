@@ -147,6 +147,23 @@ class Instrument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentStatus:
+    """The part of an instrument that changes by itself."""
+
+    code: str
+    state: InstrumentState
+    state_since: Timestamp
+    error_code: str | None
+    error: str | None
+    version: int
+    run: InstrumentRun | None
+
+    @classmethod
+    def of(cls, instrument: Instrument) -> "InstrumentStatus":
+        return cls(**{name: getattr(instrument, name) for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewInstrument:
     code: str
     name: str

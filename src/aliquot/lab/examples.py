@@ -79,7 +79,7 @@ START: tuple[Example, ...] = (
         {"instrument": "HPLC-03", "protocol": "HPLC-GRAD-10"}, "Start HPLC-GRAD-10 on HPLC-03", "I want to run HPLC-GRAD-10 on HPLC-03"
     ),
     *_asked({"instrument": "CENT-04", "protocol": "BEAD-CLEANUP"}, "Start BEAD-CLEANUP on CENT-04", "Do a BEAD-CLEANUP on CENT-04"),
-    *_asked({"instrument": "SEQ-01", "protocol": "LIB-PREP-DNA"}, "Begin LIB-PREP-DNA on SEQ-01", "Start a LIB-PREP-DNA run on SEQ-01"),
+    *_asked({"instrument": "SEQ-01", "protocol": "SEQ-PE150"}, "Begin SEQ-PE150 on SEQ-01", "Start a SEQ-PE150 run on SEQ-01"),
     *_asked({"instrument": "PCR-02", "protocol": "PCR-STD-35", "samples": ["S-0001"]}, "Start PCR-STD-35 on PCR-02 with sample S-0001"),
     *_asked(
         {"instrument": "PCR-02", "protocol": "PCR-STD-35", "samples": ["S-0001", "S-0002"]},
