@@ -87,7 +87,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     metrics, limiter, jobs, loops = Metrics(), Limiter(clock), Jobs(urls.app), Loops()
     files, key = LogFiles(settings.data_dir / "tlog"), load_log_key(settings.keys_dir)
     sequencer = Sequencer(sequencer_db, files, key, clock)
-    ledger = LedgerApi(vault, clock, wake=sequencer.wake, **_log_parts(files, key, sequencer))
+    ledger = LedgerApi(vault, clock, wake=sequencer.wake, key=key)
     identity = IdentityApi(vault, ledger, clock, settings, limiter=limiter)
     policy = PolicyApi(ledger, vault, clock, settings, verify_signature=PasswordSignatures(identity))
     models = ModelsApi(settings, db, ledger, clock)
@@ -109,10 +109,6 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     )  # fmt: skip
     _register_loops(services)
     return services
-
-
-def _log_parts(files: LogFiles, key: Any, sequencer: Sequencer) -> dict[str, Any]:
-    return {}
 
 
 def _register_loops(services: Services) -> None:

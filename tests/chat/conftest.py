@@ -10,9 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.conftest import Site, Urls, running_site
-from tests.peers.fixtures import model_server  # noqa: F401 - a fixture
+from tests.conftest import Urls
+from tests.peers.fixtures import model_host, model_server  # noqa: F401 - fixtures
 from tests.peers.models_server import ModelServer
+from tests.site import Site, running_site, site  # noqa: F401 - a fixture
 
 
 @dataclass

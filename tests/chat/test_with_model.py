@@ -6,8 +6,8 @@ import json
 from openai import AsyncOpenAI
 
 from tests.chat.conftest import Heard, ask, hear, parse
-from tests.conftest import Site
 from tests.peers.models_server import ModelServer, ToolCall, Turn
+from tests.site import Site
 
 STATUS = ToolCall(name="get_instrument_status", arguments={"instrument": "PCR-02"})
 START = ToolCall(name="start_run", arguments={"instrument": "PCR-02", "protocol": "PCR-STD-35"}, id="call_s")

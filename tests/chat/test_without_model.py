@@ -5,7 +5,7 @@ import json
 import psycopg
 
 from tests.chat.conftest import ask, hear
-from tests.conftest import PASSWORD, Site
+from tests.site import PASSWORD, Site
 
 
 async def test_a_question_about_an_instrument_is_answered_from_the_tool(site: Site) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.peers.fixtures import model_server  # noqa: F401 - a fixture
+from tests.peers.fixtures import model_host, model_server  # noqa: F401 - fixtures
 
 PASSWORD = "correct horse battery"
 
@@ -26,7 +26,12 @@ class ServerProcess:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        own = {"ALIQUOT_DATA_DIR": str(folder), "ALIQUOT_PORT": str(self.port), "ALIQUOT_DEMO_PASSWORD": PASSWORD, "ALIQUOT_SHUTDOWN_SECONDS": "1"}
+        own = {
+            "ALIQUOT_DATA_DIR": str(folder),
+            "ALIQUOT_PORT": str(self.port),
+            "ALIQUOT_DEMO_PASSWORD": PASSWORD,
+            "ALIQUOT_SHUTDOWN_SECONDS": "1",
+        }
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("ALIQUOT_", "DATABASE_"))} | own | env
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder.parent / "server.log"

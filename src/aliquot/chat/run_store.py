@@ -18,6 +18,9 @@ from aliquot.platform.vault import Vault
 
 LEASE = timedelta(seconds=15)
 _UNFINISHED = ("queued", "running")
+_FRESH = {
+    "state": "queued", "takeovers": 0, "cancel_requested": False, "input_tokens": 0, "output_tokens": 0, "cost": Decimal(0), "currency": "USD",
+}  # fmt: skip
 
 # Rows of runs that another process took over are not inserted: the lease is the fence (DESIGN §4, crash rule).
 _INSERT_EVENTS = text(
@@ -68,8 +71,8 @@ class RunStore:
 
     async def create(self, tx: Transaction, values: dict[str, Any]) -> bool:
         """Insert a run; False when its id or idempotency key is already there."""
-        row = {"state": "queued", "takeovers": 0, "cancel_requested": False, "input_tokens": 0, "output_tokens": 0, "cost": Decimal(0)}
-        made = await tx.scalar(insert(run).values(**row, currency="USD", **values).on_conflict_do_nothing().returning(run.c.id))
+        row = _FRESH | values
+        made = await tx.scalar(insert(run).values(row).on_conflict_do_nothing().returning(run.c.id))
         return made is not None
 
     async def get(self, tx: Transaction, run_id: uuid.UUID) -> Row[Any] | None:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from starlette.exceptions import HTTPException
 
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem, RateLimited
+from aliquot.platform.telemetry import places
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +128,7 @@ def install_problem_handlers(app: FastAPI, shape: Callable[[Request, Problem], J
         return response
 
     async def on_bug(request: Request, error: Exception) -> JSONResponse:
-        log.error("unhandled_error", path=request.url.path, error=type(error).__name__)
+        log.error("unhandled_error", path=request.url.path, error=type(error).__name__, trace=places(error))
         return answer(request, Problem())
 
     app.add_exception_handler(Problem, on_problem)

@@ -38,14 +38,20 @@ def configure_logs(*, json_lines: bool, level: str = "INFO") -> None:
 
 def _safe_exception(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if event.pop("exc_info", None):
-        kind, _value, trace = sys.exc_info()
-        places = []
-        while trace is not None:
-            places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/src/', 1)[-1]}:{trace.tb_lineno}")
-            trace = trace.tb_next
-        event["exception"] = kind.__name__ if kind is not None else None
-        event["trace"] = places[-8:]
+        error = sys.exc_info()[1]
+        event["exception"] = type(error).__name__
+        event["trace"] = places(error)
     return event
+
+
+def places(error: BaseException | None) -> list[str]:
+    """Where `error` came from, innermost last: files and lines, never its message (it may quote contents)."""
+    trace = error.__traceback__ if error is not None else None
+    found = []
+    while trace is not None:
+        found.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/src/', 1)[-1]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return found[-8:]
 
 
 class Metrics:

@@ -1,0 +1,57 @@
+"""`python -m benchmarks [MODULE …]`: run the measurements and write docs/benchmarks.md (only when all modules ran)."""
+
+import importlib
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+MODULES = ("streams", "ledger", "policy", "routing")
+TARGET = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+
+def main(wanted: list[str]) -> None:
+    """Measure, print, write."""
+    rows: list[dict[str, Any]] = []
+    for name in wanted or MODULES:
+        print(f"measuring {name} …", flush=True)
+        for row in importlib.import_module(f"benchmarks.{name}").rows(None):
+            rows.append(row)
+            print(f"  {row['name']}: {row['measured']} (budget {row['budget']})", flush=True)
+    text = render(rows)
+    if wanted:
+        print(text)
+    else:
+        TARGET.write_text(text, "utf-8")
+        print(f"written to {TARGET}")
+
+
+def render(rows: list[dict[str, Any]]) -> str:
+    """The table with the machine and the command beside it."""
+    lines = [
+        "# Benchmarks",
+        "",
+        f"`make bench` on {datetime.now(UTC):%Y-%m-%d}, {machine()}. Medians, with (minimum–maximum) over repetitions; the machine is shared, "
+        "so read wall times as upper bounds and CPU per token as the figure to compare. Server, database, upstream and driver share the cores.",
+        "",
+        "| what | budget | measured | n | notes |",
+        "|---|---|---|---|---|",
+        *(f"| {r['name']} | {r['budget']} | {r['measured']} | {r['n']} | {r['notes']} |" for r in rows),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """What this ran on."""
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
+        "unknown CPU",
+    )
+    return f"{os.cpu_count()} cores ({cpu}), Linux {platform.release()}, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,89 @@
+"""A whole Aliquot for tests that enter by HTTP: served on a loopback port in the test's own event loop, on a fresh database."""
+
+import asyncio
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from aliquot.bootstrap import Background, DatabaseUrls, Services, build
+from aliquot.demo.people import DEMO_PEOPLE
+from aliquot.demo.seed import seed
+from aliquot.platform.settings import Settings
+from aliquot.platform.vault import Vault, load_root_key
+from aliquot.web.app import create_app
+from tests.conftest import Urls
+
+PASSWORD = "correct horse battery"
+
+
+@dataclass
+class Site:
+    """A whole Aliquot on a loopback port, in the test's own event loop, on a fresh database."""
+
+    services: Services
+    url: str
+    people: dict[str, uuid.UUID]
+    _clients: list[httpx2.AsyncClient] = field(default_factory=list)
+
+    async def client(self, role: str) -> httpx2.AsyncClient:
+        """An HTTP client logged in as the demo person of `role` (or `admin`)."""
+        email = "admin@demo.lab" if role == "admin" else f"{role}@demo.lab"
+        client = httpx2.AsyncClient(base_url=self.url, timeout=30)
+        self._clients.append(client)
+        answer = await client.post("/api/auth/login", json={"email": email, "password": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        client.headers["Authorization"] = f"Bearer {answer.json()['token']}"
+        return client
+
+    async def anonymous(self) -> httpx2.AsyncClient:
+        client = httpx2.AsyncClient(base_url=self.url, timeout=30)
+        self._clients.append(client)
+        return client
+
+
+@asynccontextmanager
+async def running_site(urls: Urls, folder: Path, *, seeded: bool = True, **settings: Any) -> AsyncIterator[Site]:
+    """Build and serve; `settings` are those of `platform.settings.Settings`."""
+    configured = Settings(data_dir=folder, **settings)
+    vault = Vault(load_root_key(None, configured.keys_dir), configured.keys_dir)
+    services = build(configured, vault, DatabaseUrls(app=urls.app, sequencer=urls.sequencer))
+    people: dict[str, uuid.UUID] = {}
+    if seeded:
+        await seed(services, PASSWORD)
+        async with services.db.begin() as tx:
+            made = await services.identity.create_person(tx, email="admin@demo.lab", name="Ada Admin", roles=["admin"], password=PASSWORD)
+            people = {p.role: (await services.identity.person(tx, p.email)).id for p in DEMO_PEOPLE} | {"admin": made.person.id}
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    config = uvicorn.Config(create_app(services, Background(services, alone=True)), log_config=None, ws="none", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the test runner's own handlers stay
+    serving = asyncio.create_task(server._serve([listener]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+        if serving.done():
+            serving.result()
+    site = Site(services, url, people)
+    try:
+        yield site
+    finally:
+        for client in site._clients:
+            await client.aclose()
+        server.should_exit = True
+        await serving
+
+
+@pytest.fixture
+async def site(urls: Urls, tmp_path: Path) -> AsyncIterator[Site]:
+    """A seeded site without a language model; shut down quickly."""
+    async with running_site(urls, tmp_path / "data", shutdown_seconds=0.2) as running:
+        yield running
