@@ -111,6 +111,8 @@ class InstrumentRun:
     """The name at the time of the run; `erased person` when that person was erased."""
     samples: tuple[str, ...]
     parameters: Mapping[str, float]
+    units: Mapping[str, str]
+    """Unit by parameter name."""
     state: RunState
     progress: float
     """0 to 1, of warm-up and steps together."""

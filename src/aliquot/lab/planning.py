@@ -1,6 +1,5 @@
 """What a protocol means for given samples and parameters: which values hold, what is done, how long it takes. Pure."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -39,9 +38,9 @@ def checked_parameters(given: Mapping[str, float], text: ProtocolText) -> dict[s
 
 
 def _value(parameter: Parameter, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise WrongParameters(f"{parameter.name} must be a number.")
-    if not parameter.minimum <= value <= parameter.maximum:
+    if not parameter.minimum <= value <= parameter.maximum:  # also refuses NaN and the infinities
         raise WrongParameters(f"{parameter.name} must be between {parameter.minimum:g} and {parameter.maximum:g} {parameter.unit}.")
     if parameter.integer and value != int(value):
         raise WrongParameters(f"{parameter.name} must be a whole number.")

@@ -209,5 +209,5 @@ def run_table(run: dict[str, Any]) -> str:
         ("Ends" if run["active"] else "Ended", when(run["ends_at"])),
         ("Samples", samples(run["samples"], run["sample_count"])),
     ]
-    rows += [(name, f"{value:g}") for name, value in run["parameters"].items()]
+    rows += [(set_to["name"], quantity(set_to["value"], set_to["unit"])) for set_to in run["parameters"]]
     return table((run["code"], ""), rows)

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -195,7 +196,8 @@ class LabService:
         foreign = run.operator_id != caller.principal.id
         warnings = [f"The run is {run.progress * 100:.0f} % done and cannot be continued after the stop."]
         if run.samples:
-            warnings.append(f"{len(run.samples)} samples are in this run; whether they can be used again is for a person to judge.")
+            what = "1 sample is" if len(run.samples) == 1 else f"{len(run.samples)} samples are"
+            warnings.append(f"{what} in this run; whether they can be used again is for a person to judge.")
         if foreign:
             warnings.insert(0, f"This is not your run: {run.operator} started it.")
         return StopPlan(run=run, instrument=instrument, foreign=foreign, warnings=tuple(warnings))
@@ -312,8 +314,8 @@ class LabService:
         for run_row in await store.active_runs(tx):
             if await self._is_over(run_row, at) and await store.lock_instrument(tx, run_row.instrument_id, wait=False):
                 pair = (await store.instruments_with_runs(tx, ids=[run_row.instrument_id]))[0]
-                after = await self._settled(tx, pair, at)
-                count += after is not pair
+                with suppress(InstrumentUnreachable):  # raised before anything is written; the others must not wait for it
+                    count += await self._settled(tx, pair, at) is not pair
         return count
 
     async def _is_over(self, run_row: RunRow, at: datetime) -> bool:

@@ -48,7 +48,7 @@ def run_shape(run: InstrumentRun) -> dict[str, Any]:
         "remaining_seconds": run.remaining_seconds if active else None,
         "sample_count": len(run.samples),
         "samples": list(run.samples[:_SAMPLES_MAX]),
-        "parameters": dict(run.parameters),
+        "parameters": [{"name": name, "value": value, "unit": run.units.get(name, "1")} for name, value in run.parameters.items()],
         "results": [{"name": result.name, "value": result.value, "unit": result.unit} for result in whole],
         "stop_reason": run.stop_reason,
         "error_code": run.error_code,

@@ -42,6 +42,7 @@ class RunRow:
     driver: str
     protocol_code: str
     protocol_version: int
+    declared: list[dict[str, Any]]
     operator_id: uuid.UUID
     operator_name: bytes
     samples: Sequence[str]
@@ -59,7 +60,7 @@ class RunRow:
 
 
 _INSTRUMENT_COLUMNS = tuple(instrument.c[name] for name in InstrumentRow.__dataclass_fields__)
-_JOINED = {"instrument_code", "instrument_kind", "driver", "protocol_code", "protocol_version"}
+_JOINED = {"instrument_code", "instrument_kind", "driver", "protocol_code", "protocol_version", "declared"}
 _RUN_OWN = tuple(name for name in RunRow.__dataclass_fields__ if name not in _JOINED)
 _RUN_COLUMNS = (
     *(instrument_run.c[name] for name in _RUN_OWN),
@@ -68,6 +69,7 @@ _RUN_COLUMNS = (
     instrument.c.driver.label("driver"),
     protocol.c.code.label("protocol_code"),
     protocol_version.c.version.label("protocol_version"),
+    protocol_version.c.parameters.label("declared"),
 )
 
 

@@ -274,7 +274,9 @@ def _start_changes(plan: StartPlan) -> tuple[dict[str, Any], ...]:
     ]
     for parameter in sorted(plan.protocol.text.parameters, key=lambda known: known.name not in plan.changed):
         after = quantity(plan.parameters[parameter.name], parameter.unit)
-        before = quantity(parameter.default, parameter.unit) + " (default)"
+        default = quantity(parameter.default, parameter.unit) + " (default)"
+        changed = parameter.name in plan.changed
+        before, after = (default, after) if changed else (None, default)
         rows.append({"record": run, "field": parameter.name, "before": before, "after": after})
     return tuple(rows)
 

@@ -72,6 +72,7 @@ class Views:
             operator=self._unsealed(row.operator_name, f"instrument_run.operator_name:{row.id}") or _ERASED,
             samples=tuple(row.samples),
             parameters=row.parameters,
+            units={declared["name"]: declared["unit"] for declared in row.declared},
             state=state,  # type: ignore[arg-type]  # one of RUN_STATES by the table's check and the driver's contract
             progress=progress,
             started_at=row.started_at,
