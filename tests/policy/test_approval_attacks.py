@@ -1,6 +1,7 @@
 """Attempts to make an approval carry something that was not approved, or to be approved by somebody who may not."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,13 @@ from aliquot.identity.contracts import Principal, Via
 from aliquot.kernel.canonical import content_hash
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import NotFound
-from aliquot.platform.db import Database
+from aliquot.platform.db import Database, Transaction
 from aliquot.platform.vault import Erased
+from aliquot.policy.api import PolicyApi
 from aliquot.policy.bundles import default_source
-from aliquot.policy.contracts import Approval, Query, Signature
+from aliquot.policy.contracts import Approval, Query, Signature, Signed
 from aliquot.policy.errors import AlreadyDecided, ApprovalDamaged, ApprovalExpired, ApprovalStale, IllegalTransition, SessionRequired
-from tests.policy.conftest import ARGUMENTS, PASSWORD, PREVIEW, START_RUN, STOP_RUN, World, query
+from tests.policy.conftest import ARGUMENTS, PASSWORD, PREVIEW, START_RUN, STOP_RUN, World, query, verify
 
 FOREIGN = {"foreign_run": True}
 
@@ -80,9 +82,22 @@ async def test_a_changed_resource_is_not_acted_on(world: World) -> None:
 
 
 async def test_a_forged_preview_is_not_acted_on(world: World) -> None:
+    for forged in (
+        replace(PREVIEW, warnings=()),
+        replace(PREVIEW, warnings=(*PREVIEW.warnings, "The calibration ran out.")),
+        replace(PREVIEW, changes=()),
+        replace(PREVIEW, changes=({**PREVIEW.changes[0], "before": "error"},)),
+        replace(PREVIEW, changes=(*PREVIEW.changes, PREVIEW.changes[0])),
+    ):
+        scientist, asked = await approved(world)
+        await refused_as_stale(world, asked, query(scientist), "preview", preview=forged)
+
+
+async def test_sentences_that_speak_of_the_moment_do_not_hinder(world: World) -> None:
     scientist, asked = await approved(world)
-    forged = replace(PREVIEW, warnings=())
-    await refused_as_stale(world, asked, query(scientist), "preview", preview=forged)
+    later = replace(PREVIEW, summary="PCR-02 would run PCR-STD-35 until 11:05.", warnings=("The block is still cold.",))
+    executing = await world.begin(asked, query(scientist), later)
+    assert (executing.state, executing.preview) == ("executing", PREVIEW)
 
 
 async def test_somebody_elses_call_does_not_use_the_approval(world: World) -> None:
@@ -149,6 +164,18 @@ async def test_expiry_between_approval_and_execution(world: World) -> None:
     with pytest.raises(ApprovalExpired):
         await world.begin(asked, query(scientist))
     assert await world.state(asked) == "expired"
+
+
+async def test_expiry_while_the_password_is_checked(world: World, make_policy: Callable[..., PolicyApi]) -> None:
+    async def slow(tx: Transaction, principal: Principal, signature: Signature) -> Signed:
+        world.clock.advance(900)
+        return await verify(tx, principal, signature)
+
+    asked = await world.ask(query(world.person("scientist"), STOP_RUN, facts=FOREIGN))
+    world.policy = make_policy(verify_signature=slow, continue_run=world.policy.continue_run)
+    with pytest.raises(ApprovalExpired):
+        await world.decide(world.person("reviewer"), asked, signature=Signature(meaning="approval", password=PASSWORD))
+    assert (await world.state(asked), world.continued) == ("expired", [])
 
 
 # Used twice

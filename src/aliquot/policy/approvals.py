@@ -73,6 +73,16 @@ def preview_sha256(preview: Preview) -> str:
     return content_hash(asdict(preview))
 
 
+def material_sha256(preview: Preview) -> str:
+    """Hash of what must still hold at the execution: the changes, the versions they rest on, and how many warnings there are.
+
+    The sentences are bound as shown, but may speak of the moment (when a run would end, how far it is), so they are not compared.
+    """
+    return content_hash(
+        {"changes": list(preview.changes), "resource_versions": dict(preview.resource_versions), "warnings": len(preview.warnings)}
+    )
+
+
 def needs_other_person(decision: Decision) -> bool:
     """True when the requester may not decide."""
     return not _OTHER_PERSON.isdisjoint(decision.obligations)

@@ -69,7 +69,11 @@ ApprovalState = Literal["pending", "approved", "executing", "done", "failed", "u
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What would happen, computed without side effects: a sentence, details, and the versions of the records it rests on."""
+    """What would happen, computed without side effects: a sentence, details, and the versions of the records it rests on.
+
+    An approval binds all of it. At the execution `changes`, `resource_versions` and the number of warnings must be the same again,
+    so they must not depend on the moment; the sentences may ("ends about 15:40").
+    """
 
     summary: str
     changes: tuple[dict[str, Any], ...] = ()

@@ -101,6 +101,7 @@ class Approvals:
         if "reason_required" in request.decision.obligations and not (reason or "").strip():
             raise ReasonRequired
         signed = await self._signed(tx, row, principal, signature, required=choice == "approve" and "sign" in request.decision.obligations)
+        await self._require_pending(tx, row, principal)  # checking a password takes its time
         next_run, now = new_id(), self._clock.now()
         ruling = approvals.ruling_on(request, principal, choice, next_run=next_run, at=now, reason=reason, signed=signed)
         try:
@@ -202,7 +203,7 @@ class Approvals:
         try:
             request = approvals.open_request(self._vault, row)
             ruling = approvals.open_ruling(self._vault, row)
-            found = {"arguments": content_hash(query.arguments), "preview": approvals.preview_sha256(preview)}
+            found = {"arguments": content_hash(query.arguments), "preview": approvals.material_sha256(preview)}
         except (Damaged, Erased, ValueError, KeyError, TypeError):
             return ["damaged"]
         approved = ruling is not None and ruling.choice == "approve"
@@ -213,7 +214,7 @@ class Approvals:
             "tool_schema": query.tool.schema_sha256 != request.tool_schema_sha256,
             "arguments": found["arguments"] != content_hash(request.arguments),
             "resources": dict(preview.resource_versions) != dict(request.preview.resource_versions),
-            "preview": found["preview"] != approvals.preview_sha256(request.preview),
+            "preview": found["preview"] != approvals.material_sha256(request.preview),
             "policy": current.decision == "deny" or not set(current.obligations) <= set(request.decision.obligations),
             "run": query.run_id not in {None, row.run_id, row.next_run_id},
         }
