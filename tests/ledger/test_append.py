@@ -5,14 +5,20 @@ import uuid
 
 import pytest
 import rfc8785
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from aliquot.kernel.clock import SystemClock
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.ledger.errors import EventMalformed, EventTooLarge
+from aliquot.ledger.events import event_body
 from aliquot.platform.db import Database
-from aliquot.platform.vault import Erased, Vault
+from aliquot.platform.vault import SITE, Erased, Vault
+
+# What PostgreSQL and UTF-8 can hold; U+2028, quotes, controls and astral characters included.
+_TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
 @pytest.fixture
@@ -94,6 +100,9 @@ async def count(database: Database) -> int:
         (an_event(record=RecordRef(type="run", id="")), EventMalformed),
         (an_event(record=RecordRef(type="run", id="x" * 256)), EventMalformed),
         (an_event(record=RecordRef(type="run", id="x", version=2**60)), EventMalformed),
+        (an_event(record=RecordRef(type="run", id="x", version=1.5)), EventMalformed),  # type: ignore[arg-type]  # on purpose
+        (an_event(versions={"Policy é": "1"}), EventMalformed),
+        (an_event(versions={"policy": 1.5}), EventMalformed),
         (an_event(actor=""), EventMalformed),
         (an_event(reason="\udfff"), EventMalformed),
         (an_event(content={"message": b"x"}), EventMalformed),
@@ -108,3 +117,24 @@ async def test_what_cannot_be_recorded_undoes_the_change(
     with pytest.raises(refusal):
         await change(database, ledger, an_event(), event)
     assert await count(database) == 0  # the first event stands for the change: it vanished with the refused one
+
+
+@given(
+    st.builds(
+        AuditEvent,
+        action=st.just("run.started"),
+        actor=_TEXT,
+        record=st.builds(RecordRef, type=st.just("run"), id=_TEXT, version=st.integers(-(2**53) + 1, 2**53 - 1)),
+        reason=st.none() | _TEXT,
+        tool=st.none() | _TEXT,
+        ip=st.none() | _TEXT,
+        run_id=st.none() | st.uuids(),
+        versions=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True), st.text(max_size=20)),
+        content=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True), st.binary(max_size=20), max_size=3),
+        subject=st.just(SITE),
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+def test_any_event_is_rfc_8785(vault: Vault, event: AuditEvent) -> None:
+    body = event_body(event, event_id=uuid.uuid4(), at=SystemClock().now(), vault=vault)
+    assert body == rfc8785.dumps(json.loads(body))

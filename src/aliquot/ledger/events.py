@@ -1,11 +1,11 @@
 """The bytes of an audit event (DESIGN §4): built once, stored, hashed, exported and verified as they are."""
 
+import json
 import re
 import uuid
 from datetime import datetime
 from typing import Any
 
-from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.clock import rfc3339
 from aliquot.ledger.contracts import AuditEvent
 from aliquot.ledger.errors import EventMalformed, EventTooLarge
@@ -15,6 +15,9 @@ BODY_BYTES_MAX = 32_768
 _CONTENTS_MAX = 64
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 _ACTION = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+# RFC 8785 for what an event holds (ASCII member names, strings, whole numbers below 2**53), in C; a test compares it with
+# the general encoder, which costs a third of an append.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL text holds no NUL, UTF-8 no lone surrogate
 
 
@@ -42,8 +45,8 @@ def event_body(event: AuditEvent, *, event_id: uuid.UUID, at: datetime, vault: V
     }
     value.update({name: given for name, given in optional.items() if given is not None})
     try:
-        body = canonical_json(value)
-    except ValueError as error:
+        body = _encode(value).encode()
+    except (ValueError, TypeError) as error:  # a lone surrogate; what is no JSON
         raise EventMalformed from error
     if len(body) > BODY_BYTES_MAX:
         raise EventTooLarge
@@ -73,6 +76,9 @@ def _check(event: AuditEvent) -> None:
         and 1 <= len(event.actor) <= 255
         and len(event.content) <= _CONTENTS_MAX
         and all(_NAME.fullmatch(name) for name in event.content)
+        and all(_NAME.fullmatch(name) and isinstance(version, str) for name, version in event.versions.items())
+        and type(event.record.version) is int
+        and abs(event.record.version) < 2**53
         and not _UNSTORABLE.search(event.record.id + event.actor)
     )
     if not fits:

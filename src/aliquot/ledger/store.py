@@ -3,6 +3,8 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
+from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -23,18 +25,21 @@ class EventRow(NamedTuple):
     body: bytes
 
 
-# One statement for one event or many: arrays travel as seven parameters, so the server plans and parses the same text.
-_INSERT = text(
-    "INSERT INTO audit_event (id, at, actor, action, record_type, record_id, body) SELECT * FROM unnest("
-    "CAST(:ids AS uuid[]), CAST(:ats AS timestamptz[]), CAST(:actors AS text[]), CAST(:actions AS text[]), "
-    "CAST(:types AS text[]), CAST(:records AS text[]), CAST(:bodies AS bytea[]))"
-)
+_COLUMNS = "(id, at, actor, action, record_type, record_id, body)"
+_ROWS_PER_STATEMENT = 50
+
+
+@cache
+def _insert(rows: int) -> str:
+    """One statement per number of rows, so that PostgreSQL prepares it."""
+    return f"INSERT INTO audit_event {_COLUMNS} VALUES " + ", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * rows)  # noqa: S608 - fixed text
 
 
 async def insert_events(tx: Transaction, rows: Sequence[EventRow]) -> None:
-    ids, ats, actors, actions, types, records, bodies = (list(column) for column in zip(*rows, strict=True))
-    parameters = {"ids": ids, "ats": ats, "actors": actors, "actions": actions, "types": types, "records": records, "bodies": bodies}
-    await tx.execute(_INSERT, parameters)
+    """Driver SQL instead of a Core expression: this runs beside every change, and costs half the CPU (benchmarks/ledger.py)."""
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        part = rows[start : start + _ROWS_PER_STATEMENT]
+        await tx.conn.exec_driver_sql(_insert(len(part)), tuple(chain.from_iterable(part)))
 
 
 class Seen(NamedTuple):
