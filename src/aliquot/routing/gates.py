@@ -1,0 +1,87 @@
+"""Rules above the model: what must never be taken for a wish, however alike it sounds. A gate only lowers the probability."""
+
+import re
+from dataclasses import dataclass
+
+from aliquot.routing import lexicon
+from aliquot.routing.extraction import Reading
+from aliquot.routing.text import Spelling, words_of
+from aliquot.tools.contracts import Tool
+
+LONG_WORDS, LONG_CHARS = 60, 400
+NEVER = 0.02
+UNLIKELY = 0.2
+
+_JOINED = re.compile(r"\b(?:and|then|afterwards|,|;)\s+(?:then |also |please )*(?P<verb>[a-z]+)\b")
+_PASSIVE = re.compile(r"^z\w+ (?:to be )?(?P<verb>[a-z]+?)(?:p?ped|ted|led|ed|d)\b")
+_PARTICLES = frozenset({"off", "up", "go", "ahead", "and"})
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """`limit` caps the probability; `why` is for the explanation."""
+
+    limit: float
+    why: str
+
+
+def general(reading: Reading, masked: str, tool: Tool) -> list[Gate]:
+    """What holds for every tool."""
+    gates: list[Gate] = []
+    words = reading.words
+    if lexicon.looks_injected(reading.text):
+        gates.append(Gate(NEVER, "reads like an instruction to the assistant itself"))
+    if len(reading.raw) > LONG_CHARS or len(words) > LONG_WORDS:
+        gates.append(Gate(NEVER if len(reading.raw) > 2 * LONG_CHARS else UNLIKELY, "too long for one question"))
+    if (share := lexicon.foreign_share(words_of(masked))) >= 0.5:
+        gates.append(Gate(UNLIKELY, f"another language ({share:.0%})"))
+    if any(ord(character) > 0x24F and character.isalpha() and character not in "µμα-ω" for character in reading.text):
+        gates.append(Gate(UNLIKELY, "another script"))
+    if re.match(r"(?:please |now )*(?:do not|don't|dont|never|stop) (?:show|list|tell|give|display)", reading.text):
+        gates.append(Gate(NEVER, "asked not to"))
+    verbs = {match.group("verb") for match in _JOINED.finditer(masked)}
+    acts = {name for name in map(lexicon.class_of, verbs) if name in {"start", "stop", "remove", "change", "pause", "send", "make", "plan"}}
+    if acts and (tool.effect == "read" or len(acts | {lexicon.class_of(_first(masked))} - {None}) > 1):
+        gates.append(Gate(UNLIKELY, "asks for more than one thing"))
+    return gates
+
+
+def for_action(tool: Tool, reading: Reading, masked: str, spelling: Spelling) -> list[Gate]:
+    """A tool that acts is proposed only for a plain request that names its verb: `Start …`, `please stop …`, `can you abort …?`"""
+    gates: list[Gate] = []
+    request = lexicon.without_politeness(masked)
+    if lexicon.asks_how(reading.text):
+        gates.append(Gate(NEVER, "asks about an action instead of for it"))
+    if lexicon.is_negated(_before_reason(masked)):
+        gates.append(Gate(NEVER, "says not to"))
+    if lexicon.has_condition(_before_reason(masked)):
+        gates.append(Gate(NEVER, "has a condition"))
+    verbs = verbs_of(tool)
+    passive = _PASSIVE.match(request)
+    verb = spelling.correct(_first(request))
+    if verb not in verbs and not (passive and any(known.startswith(passive.group("verb")) for known in verbs)):
+        gates.append(Gate(NEVER, "does not begin with a verb of this action"))
+    if any(mention.fuzzy for mention in reading.mentions):
+        gates.append(Gate(0.5, "a misspelt value is not good enough to act on"))
+    return gates
+
+
+def _before_reason(masked: str) -> str:
+    """The request without the reason given for it, which may say anything."""
+    return re.split(r"\b(?:because|due to|since|reason)\b|:", masked, maxsplit=1)[0]
+
+
+def verbs_of(tool: Tool) -> frozenset[str]:
+    """The verbs its examples begin with, their synonyms, and the one in its name."""
+    found = {tool.name.split("_", maxsplit=1)[0]}
+    for example in tool.examples:
+        words = words_of(lexicon.without_politeness(example.text.lower()))
+        if words and words[0] not in lexicon.FUNCTION_WORDS | {"do"}:
+            found.add(words[0])
+    classes = {lexicon.class_of(verb) for verb in found} & {"start", "stop", "remove", "change", "make", "send", "pause", "plan", "service"}
+    return frozenset(found).union(*(lexicon.CLASSES[name] for name in classes if name is not None)) | {"do"} - _PARTICLES
+
+
+def _first(text: str) -> str:
+    words = words_of(text)
+    return words[0] if words else ""

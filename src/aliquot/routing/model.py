@@ -1,0 +1,222 @@
+"""The scoring model: hashed TF-IDF features, a ridge head per tool, and a small logistic head that says how sure.
+
+The ridge head has a closed form, so its scores for questions it was not trained on are exact and nearly free (leave one group out:
+a question together with its variations). On those held-out scores the logistic head learns how often the best class is
+right, which makes its output a probability, and the threshold is read off them. About a second of one core for a thousand rows.
+"""
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aliquot.routing import lexicon
+from aliquot.routing.text import Spelling, stem, words_of
+from aliquot.routing.training import NONE, Row
+
+Array = npt.NDArray[np.floating[Any]]
+
+DIMENSIONS = 1_024
+_RIDGE = 1.0
+_LOGISTIC = 1.0
+TARGET_ERROR = 0.03
+THRESHOLD_MIN, THRESHOLD_MAX = 0.5, 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The classes by score, best first, the probability that the first is right, and how near the nearest known question is."""
+
+    ranking: tuple[tuple[str, float], ...]
+    probability: float
+    similarity: float
+
+
+def features(text: str, spelling: Spelling | None = None) -> dict[str, float]:
+    """Weighted features of a masked question: words, their classes, neighbours, and letters of words."""
+    words = words_of(text)
+    if spelling is not None:
+        words = [spelling.correct(word) for word in words]
+    stems = [stem(word) for word in words]
+    found: dict[str, float] = {}
+
+    def add(name: str, weight: float) -> None:
+        found[name] = found.get(name, 0.0) + weight
+
+    for word, base in zip(words, stems, strict=True):
+        little = word in lexicon.FUNCTION_WORDS
+        add(f"w:{base}", 0.5 if little else 1.0)
+        if (name := lexicon.class_of(word)) is not None:
+            add(f"c:{name}", 1.0)
+        if not little and not word.startswith("z"):
+            for n in (3, 4):
+                padded = f"<{word}>"
+                for at in range(len(padded) - n + 1):
+                    add(f"g:{padded[at : at + n]}", 0.25)
+    labels = [lexicon.class_of(word) or base for word, base in zip(words, stems, strict=True)]
+    for pair in zip(["<", *labels], [*labels, ">"], strict=True):
+        add(f"b:{pair[0]} {pair[1]}", 0.7)
+    _forms(text, add)
+    return found
+
+
+def _forms(text: str, add: Any) -> None:
+    if lexicon.asks_how(text):
+        add("f:how", 1.5)
+    if lexicon.is_negated(text):
+        add("f:not", 1.5)
+    if lexicon.looks_injected(text):
+        add("f:injected", 2.0)
+    first = lexicon.without_politeness(text).split(" ", 1)[0]
+    add(f"f:first {lexicon.class_of(first) or stem(first)}", 1.2)
+
+
+class Model:
+    """Fitted at construction; immutable afterwards."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.words = frozenset(word for row in rows for word in words_of(row.text))
+        self._stems = frozenset(stem(word) for word in self.words)
+        common = _counted(rows)
+        self.spelling = Spelling(
+            frozenset(word for word in self.words if common.get(word, 0) >= 3) | lexicon.FUNCTION_WORDS | _class_words()
+        )
+        self.classes = tuple(sorted({row.label for row in rows} - {NONE})) + (NONE,)
+        bags = [features(row.text, self.spelling) for row in rows]
+        self._idf = _idf(bags)
+        x = np.stack([self._weigh(bag) for bag in bags]) if bags else np.zeros((0, DIMENSIONS), dtype=np.float32)
+        number = {name: n for n, name in enumerate(self.classes)}
+        y = np.full((len(rows), len(self.classes)), -1.0, dtype=np.float32)
+        label = np.array([number[row.label] for row in rows], dtype=np.int64)
+        y[np.arange(len(rows)), label] = 1.0
+        weight = np.sqrt(_balanced(label, np.array([row.weight for row in rows])))
+        group = np.array([row.group for row in rows])
+        self._weights, held_out = _ridge(x, y, weight, group)
+        self._rows, self._labels = x, label
+        nearest = _nearest_elsewhere(x, group)
+        judged, right = _judged(held_out, nearest), held_out.argmax(axis=1) == label
+        asked = np.array([row.weight == 1.0 for row in rows], dtype=bool)  # descriptions train the scores; certainty is about questions
+        self._head = _logistic(judged[asked], right[asked].astype(float), np.ones(int(asked.sum())))
+        sure = _sigmoid(judged @ self._head)
+        routed = asked & (held_out.argmax(axis=1) != len(self.classes) - 1)
+        self.threshold = _threshold(sure[routed], right[routed])
+        self.held_out_accuracy = float(right.mean()) if len(rows) else 0.0
+
+    def score(self, text: str) -> Scored:
+        """How a masked question is classified."""
+        vector = self.vector(text)
+        scores = vector @ self._weights
+        similarity = float((self._rows @ vector).max()) if len(self._rows) else 0.0
+        judged = _judged(scores[None, :], np.array([similarity]))
+        probability = float(_sigmoid(judged @ self._head)[0])
+        order = np.argsort(-scores, kind="stable")
+        return Scored(tuple((self.classes[n], float(scores[n])) for n in order), probability, similarity)
+
+    def unknown_share(self, words: Sequence[str]) -> float:
+        """How much of the words carrying meaning was never seen in training."""
+        content = [word for word in words if word not in lexicon.FUNCTION_WORDS and not word.startswith("z") and word.isalpha()]
+        strange = sum(self.spelling.correct(word) not in self.words and stem(word) not in self._stems for word in content)
+        return strange / len(content) if content else 0.0
+
+    def vector(self, text: str) -> Array:
+        """The features of a masked question, of length 1."""
+        return self._weigh(features(text, self.spelling))
+
+    def _weigh(self, bag: dict[str, float]) -> Array:
+        vector = np.zeros(DIMENSIONS, dtype=np.float32)
+        for name, weight in bag.items():
+            code = zlib.crc32(name.encode())
+            vector[code % DIMENSIONS] += (1 if code & 0x80000000 else -1) * weight * self._idf.get(name, self._idf[""])
+        return vector / (float(np.linalg.norm(vector)) or 1.0)
+
+
+def _class_words() -> frozenset[str]:
+    return frozenset().union(*lexicon.CLASSES.values())
+
+
+def _counted(rows: Sequence[Row]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for row in rows:
+        for word in set(words_of(row.text)):
+            counts[word] = counts.get(word, 0) + 1
+    return counts
+
+
+def _idf(bags: Sequence[dict[str, float]]) -> dict[str, float]:
+    counts: dict[str, int] = {}
+    for bag in bags:
+        for name in bag:
+            counts[name] = counts.get(name, 0) + 1
+    total = len(bags) + 1
+    return {name: math.log(total / (1 + count)) + 1 for name, count in counts.items()} | {"": math.log(total) + 1}
+
+
+def _balanced(label: npt.NDArray[np.int64], weight: Array) -> Array:
+    """Weights with which every class counts by the square root of its share, so that a tool with few examples is heard."""
+    if not len(label):
+        return weight
+    share = np.bincount(label).astype(float)
+    return weight / np.sqrt(np.maximum(share[label], 1)) * math.sqrt(len(label) / len(share))
+
+
+def _ridge(x: Array, y: Array, weight: Array, group: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+    """The weights, and for every row the scores it would get had its group not been there (exact, by the hat matrix)."""
+    weight = weight.astype(np.float32)
+    xw, yw = x * weight[:, None], y * weight[:, None]
+    inverse = np.linalg.inv(xw.T @ xw + _RIDGE * np.eye(x.shape[1], dtype=np.float32))
+    weights = inverse @ (xw.T @ yw)
+    fitted, through = xw @ weights, xw @ inverse
+    held_out = np.empty_like(y)
+    for number in np.unique(group):
+        at = np.flatnonzero(group == number)
+        hat = through[at] @ xw[at].T
+        residual = np.linalg.solve(np.eye(len(at), dtype=np.float32) - hat, yw[at] - fitted[at])
+        held_out[at] = (yw[at] - residual) / weight[at][:, None]
+    return weights, held_out
+
+
+def _nearest_elsewhere(x: Array, group: npt.NDArray[np.int64]) -> Array:
+    similar = x @ x.T
+    similar[group[:, None] == group[None, :]] = 0.0
+    return np.asarray(similar.max(axis=1)) if len(x) else np.zeros(0)
+
+
+def _judged(scores: Array, similarity: Array) -> Array:
+    """What certainty is judged by: the best score, its lead over the second, and the nearness of a known question."""
+    if not len(scores):
+        return np.zeros((0, 4))
+    ordered = -np.sort(-scores, axis=1)
+    second = ordered[:, 1] if scores.shape[1] > 1 else np.full(len(scores), -1.0)
+    return np.column_stack([np.ones(len(scores)), ordered[:, 0], ordered[:, 0] - second, similarity])
+
+
+def _logistic(x: Array, right: Array, weight: Array) -> Array:
+    """Weights of a logistic regression with an L2 penalty, by Newton's method."""
+    head = np.zeros(x.shape[1])
+    for _ in range(30 if len(x) else 0):
+        p = _sigmoid(x @ head)
+        gradient = x.T @ (weight * (p - right)) + _LOGISTIC * np.r_[0.0, head[1:]]
+        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x + _LOGISTIC * np.diag(np.r_[1e-6, np.ones(x.shape[1] - 1)])
+        step = np.linalg.solve(curvature, gradient)
+        head -= step
+        if float(np.abs(step).max()) < 1e-8:
+            break
+    return head
+
+
+def _sigmoid(z: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-np.clip(z, -30, 30))))
+
+
+def _threshold(sure: Array, right: npt.NDArray[np.bool_]) -> float:
+    """The rule: the lowest probability, in steps of 0.01 from 0.5, above which at most 3 % of the held-out questions that would be
+    routed are wrong (out-of-scope ones that would be routed count as wrong); 0.9 when there is none."""
+    for step in range(round(THRESHOLD_MIN * 100), round(THRESHOLD_MAX * 100)):
+        routed = sure >= step / 100
+        if routed.any() and float((~right[routed]).mean()) <= TARGET_ERROR:
+            return step / 100
+    return THRESHOLD_MAX

@@ -1,0 +1,173 @@
+"""Training rows: the tools' declared examples with their values masked, our variations of them, and what is out of scope.
+
+Deterministic: the same tools give the same rows.
+"""
+
+import random
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aliquot.routing import lexicon, out_of_scope
+from aliquot.routing.text import normalise
+from aliquot.routing.vocabulary import Mention, masked, unknown_codes
+from aliquot.tools.contracts import Tool
+
+NONE = "none"
+VARIATIONS = 4
+_PREFIXES = (
+    "please ",
+    "hey, ",
+    "can you tell me ",
+    "could you please ",
+    "i would like to know: ",
+    "hi, ",
+    "quick question: ",
+    "ok so ",
+    "",
+)
+_SUFFIXES = (" please", " thanks", " now", " for me", "?", "", "", "")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A masked question, its class (a tool's name or NONE), and the number it shares with its variations."""
+
+    text: str
+    label: str
+    group: int
+    weight: float = 1.0
+
+
+def aliases(tools: Sequence[Tool]) -> dict[str, str]:
+    """Argument names that hold the same kind of value, by the values the examples share (`query` and `protocol`): name → one for all."""
+    seen: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for tool in tools:
+        for example in tool.examples:
+            for slot, value in example.arguments.items():
+                for item in value if isinstance(value, list) else [value]:
+                    if isinstance(item, str) and _is_code(item):
+                        other = seen.setdefault(item, found.get(slot, slot))
+                        found[slot] = min(found.get(slot, slot), other)
+    return found
+
+
+def shared_slots(tools: Sequence[Tool]) -> frozenset[str]:
+    """Arguments several tools have: their plain words (`centrifuge`) are names of things, not free text."""
+    names = [name for tool in tools for name in tool.parameters.get("properties", {})]
+    return frozenset(name for name in names if names.count(name) > 1)
+
+
+def mask_example(text: str, arguments: dict[str, Any], alias: dict[str, str], shared: frozenset[str]) -> str:
+    """The example with the values of its arguments replaced by their names' placeholders."""
+    plain = normalise(text)
+    mentions: list[Mention] = []
+    for slot, value in arguments.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and len(item) > 1 and (_is_code(item) or (slot in shared and item not in lexicon.FUNCTION_WORDS)):
+                pattern = rf"(?<!\w){re.escape(normalise(item))}(?!\w)"
+                mentions += [Mention(alias.get(slot, slot), (item,), m.start(), m.end()) for m in re.finditer(pattern, plain)]
+    mentions = _longest(mentions)
+    return masked(plain, mentions + unknown_codes(plain, mentions))
+
+
+def _is_code(item: str) -> bool:
+    """A reason in somebody's words is no value to be looked up: it stays text."""
+    return " " not in item and any(c.isdigit() or c.isupper() for c in item)
+
+
+def _longest(mentions: Iterable[Mention]) -> list[Mention]:
+    kept: list[Mention] = []
+    for mention in sorted(mentions, key=lambda m: m.start - m.end):
+        if not any(mention.start < other.end and other.start < mention.end for other in kept):
+            kept.append(mention)
+    return kept
+
+
+def rows(tools: Sequence[Tool]) -> list[Row]:
+    result: list[Row] = []
+    group = 0
+    alias, shared = aliases(tools), shared_slots(tools)
+    for tool in tools:
+        texts = [mask_example(example.text, example.arguments, alias, shared) for example in tool.examples]
+        for text in dict.fromkeys(texts):
+            result += [Row(variation, tool.name, group) for variation in variations(text)]
+            if tool.effect != "read":
+                result += [Row(negative, NONE, group) for negative in _negatives(text)]
+            group += 1
+        for text in _described(tool):
+            result.append(Row(text, tool.name, group, 0.5))
+            group += 1
+    known = {row.text.rstrip("?") for row in result}
+    slots = {alias.get(slot, slot) for tool in tools for slot in tool.parameters.get("properties", {})}
+    for question in out_of_scope.questions():
+        text = re.sub(r"\{(\w+)\}", lambda m: f"z{m.group(1)}" if m.group(1) in slots else "zcode", question)
+        if text in known:
+            continue
+        result += [Row(variation, NONE, group) for variation in variations(text, 1)]
+        group += 1
+    return result
+
+
+def _described(tool: Tool) -> list[str]:
+    """What a tool says of itself: its name as words and its sentences; all there is for a tool without examples."""
+    sentences = [normalise(sentence) for sentence in re.split(r"(?<=[.;:])\s", tool.description)][:4]
+    return [tool.name.replace("_", " "), *(masked(s, unknown_codes(s, ())) for s in sentences if len(s) > 10)]
+
+
+def _negatives(text: str) -> list[str]:
+    """What looks like the wish for an action and is none."""
+    wish = lexicon.without_politeness(text)
+    return [
+        f"how do i {wish}",
+        f"what happens if i {wish}",
+        f"do not {wish}",
+        f"should i {wish}",
+        f"who may {wish}",
+        f"{wish} if it is free",
+    ][:4]
+
+
+def variations(text: str, count: int = VARIATIONS) -> list[str]:
+    """`text` and `count` ways of writing it differently: politeness, other words of one class, a slip of the keyboard."""
+    chance = random.Random(zlib.crc32(text.encode()))  # noqa: S311 - variety, not secrecy
+    result = [text]
+    for n in range(count):
+        words = text.rstrip("?.!").split()
+        if n % 2 == 0:
+            words = [_other_word(word, chance) for word in words]
+        if n % 3 == 1:
+            words = [word for word in words if word not in {"the", "a", "an", "of"}] or words
+        if n % 4 == 3:
+            words = _slip(words, chance)
+        result.append(chance.choice(_PREFIXES) + " ".join(words) + chance.choice(_SUFFIXES))
+    return list(dict.fromkeys(result))
+
+
+_EXCHANGEABLE = ("start", "stop", "show", "protocol", "machine", "runs")
+
+
+def _other_word(word: str, chance: random.Random) -> str:
+    name = lexicon.class_of(word)
+    if name not in _EXCHANGEABLE or chance.random() < 0.5:
+        return word
+    plural = word.endswith("s")
+    return chance.choice(sorted(other for other in lexicon.CLASSES[name] if other.endswith("s") == plural) or [word])
+
+
+def _slip(words: list[str], chance: random.Random) -> list[str]:
+    long = [n for n, word in enumerate(words) if len(word) >= 5 and word.isalpha() and not word.startswith("z")]
+    if not long:
+        return words
+    n = chance.choice(long)
+    word, at = words[n], chance.randrange(1, len(words[n]) - 1)
+    slips = (
+        word[:at] + word[at + 1 :],
+        word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+        word[:at] + chance.choice(_LETTERS) + word[at + 1 :],
+    )
+    return [*words[:n], chance.choice(slips), *words[n + 1 :]]
