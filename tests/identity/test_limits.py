@@ -1,8 +1,9 @@
 """The exact limiter against many transactions at once, the flood limiter, idempotency keys: on the real database."""
 
 import asyncio
+import random
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -71,6 +72,22 @@ class TestLimiter:
         assert await _hit(database, limiter, limit=100, cost=40) is None
         with pytest.raises(ValueError, match="positive"):
             await _hit(database, limiter, cost=0)
+
+    async def test_it_agrees_with_the_definition_over_a_random_history(self, database: Database, clock: ManualClock) -> None:
+        limiter, chance = Limiter(clock), random.Random(20260302)
+        passed: list[tuple[datetime, int]] = []
+        for _ in range(250):
+            clock.advance(chance.choice([0, 0, 0.001, 1, 5, 20]))
+            cost, now = chance.randint(1, 6), clock.now()
+            used = sum(c for at, c in passed if at > now - timedelta(seconds=60))
+            wait = await _hit(database, limiter, limit=20, cost=cost)
+            assert (wait is None) == (used + cost <= 20)
+            if wait is None:
+                passed.append((now, cost))
+            else:
+                left = [c for at, c in passed if at > now + timedelta(seconds=wait) - timedelta(seconds=60)]
+                assert sum(left) + cost <= 20, "after the time it names the hit fits"
+        assert len(passed) > 50
 
     async def test_a_hit_that_is_rolled_back_was_not_made(self, database: Database, clock: ManualClock) -> None:
         limiter = Limiter(clock)
