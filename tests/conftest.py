@@ -12,15 +12,19 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import fasteners
 import psycopg
 import pytest
+from pwdlib.hashers.argon2 import Argon2Hasher
 
 import aliquot
+from aliquot.identity import passwords
 from aliquot.platform import migrate
 from aliquot.platform.db import Database
 from aliquot.platform.postgres import EmbeddedPostgres
@@ -51,6 +55,21 @@ class Cluster:
     def drop(self, name: str) -> None:
         with psycopg.connect(self.postgres.superuser_url("postgres"), autocommit=True) as conn:
             conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    @contextmanager
+    def database(self, template: str) -> "Iterator[Urls]":
+        """A clone of `template`, dropped at the end."""
+        name = f"t_{secrets.token_hex(6)}"
+        self.create(name, template)
+        yield Urls(
+            owner=self.url("aliquot_owner", "owner-secret", name),
+            app=self.url("aliquot_app", LOGINS.app, name),
+            sequencer=self.url("aliquot_sequencer", LOGINS.sequencer, name),
+            reader=self.url("aliquot_reader", LOGINS.reader, name),
+            superuser=self.postgres.superuser_url(name),
+            name=name,
+        )
+        self.drop(name)
 
 
 @pytest.fixture(scope="session")
@@ -94,17 +113,8 @@ class Urls:
 @pytest.fixture
 def urls(cluster: Cluster) -> Iterator[Urls]:
     """A fresh, migrated, empty database."""
-    name = f"t_{secrets.token_hex(6)}"
-    cluster.create(name, TEMPLATE)
-    yield Urls(
-        owner=cluster.url("aliquot_owner", "owner-secret", name),
-        app=cluster.url("aliquot_app", LOGINS.app, name),
-        sequencer=cluster.url("aliquot_sequencer", LOGINS.sequencer, name),
-        reader=cluster.url("aliquot_reader", LOGINS.reader, name),
-        superuser=cluster.postgres.superuser_url(name),
-        name=name,
-    )
-    cluster.drop(name)
+    with cluster.database(TEMPLATE) as urls:
+        yield urls
 
 
 @pytest.fixture
@@ -136,3 +146,11 @@ class ManualClock:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Argon2 at its smallest: hashing at full strength is tested where processes of their own are, and would take minutes here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "Argon2Hasher", partial(Argon2Hasher, time_cost=1, memory_cost=64, parallelism=1))
+        yield

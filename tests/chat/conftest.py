@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Urls
 from tests.peers.fixtures import model_host, model_server  # noqa: F401 - fixtures
 from tests.peers.models_server import ModelServer
-from tests.site import Site, running_site, site  # noqa: F401 - a fixture
+from tests.site import Seeded, Site, running_site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 
 
 @dataclass
@@ -84,9 +84,9 @@ price_per_million_tokens = {{ input = 1.0, output = 2.0, currency = "USD" }}
 
 
 @pytest.fixture
-async def model_site(urls: Urls, tmp_path: Path, model_server: ModelServer) -> AsyncIterator[Site]:  # noqa: F811
+async def model_site(seeded_urls: Urls, seeded: Seeded, tmp_path: Path, model_server: ModelServer) -> AsyncIterator[Site]:  # noqa: F811
     """A site whose only model is the fake provider."""
     path = tmp_path / "models.toml"
     path.write_text(MODELS.format(url=model_server.openai_url))
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(running_site(urls, tmp_path / "data", shutdown_seconds=0.2, models=path))
+        yield await stack.enter_async_context(running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, models=path))
