@@ -14,6 +14,7 @@ from botocore.eventstream import EventStreamBuffer
 
 from aliquot.models.constrained import ConstrainedDecoder
 from aliquot.models.contracts import TextDelta, ThinkingDelta, ToolUseStart
+from aliquot.models.errors import ProviderBusy
 from aliquot.models.providers.anthropic import AnthropicDecoder
 from aliquot.models.providers.base import Decoder, Delta, Turn
 from aliquot.models.providers.bedrock import BedrockDecoder
@@ -184,6 +185,21 @@ CONSTRAINED = {
     "tool": ('{"tool": "look", "arguments": {"code": "PCR-02", "n": [1]}}', "", ("look", {"code": "PCR-02", "n": [1]})),
     "lone surrogate": ('{"answer": "a\\ud83eb\\ud83e\\n"}', "a\ufffdb\ufffd\n", None),
 }
+
+
+def test_the_answer_is_passed_on_while_it_arrives_and_an_escape_only_whole() -> None:
+    decoder = ConstrainedDecoder(OpenAIDecoder(), "c")
+    arriving = ('{"answ', 'er": "It', " is", " 4\\", "u00b0", "C", '"}')
+    passed_on = [summary(decoder.feed(wires.openai_stream(Said(text=part, whole=True), "m")[1]))[0] for part in arriving]
+    assert passed_on == ["", "It", " is", " 4", "°", "C", ""]
+
+
+def test_what_arrived_together_with_an_error_is_handed_out_before_it() -> None:
+    stream = wires.openai_stream(Said(text="one two"), "m")[1] + wires.openai_error(Said())
+    decoder = OpenAIDecoder()
+    assert summary(decoder.feed(stream))[0] == decoder.turn().text == "one"
+    with pytest.raises(ProviderBusy):
+        decoder.finish()
 
 
 @pytest.mark.parametrize("name", CONSTRAINED)

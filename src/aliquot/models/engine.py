@@ -147,6 +147,7 @@ class Engine:
                     for delta in decoder.feed(data):
                         attempt.shown = True
                         yield self._outward(attempt, delta)
+                        self._stop_loops(attempt, delta)
                     if received > MAX_STREAM_BYTES or self._waiting.monotonic() > deadline:
                         log.warning("model_stream_over_bound", endpoint=lane.name, bytes=received)
                         raise ProviderMisbehaved
@@ -170,12 +171,12 @@ class Engine:
         return lane.config.timeout_seconds or self._default_seconds
 
     def _outward(self, attempt: Attempt, delta: Delta) -> Delta:
-        if isinstance(delta, TextDelta):
-            if attempt.watch.loops(delta.text):
-                raise self._interrupted(attempt, RepeatedItself)
-        elif isinstance(delta, ToolUseStart):
-            return ToolUseStart(delta.call_id, attempt.names.ours(delta.name))
-        return delta
+        return ToolUseStart(delta.call_id, attempt.names.ours(delta.name)) if isinstance(delta, ToolUseStart) else delta
+
+    def _stop_loops(self, attempt: Attempt, delta: Delta) -> None:
+        if isinstance(delta, TextDelta) and attempt.watch.loops(delta.text):
+            log.warning("model_repeats_itself", endpoint=attempt.lane.name)
+            raise self._interrupted(attempt, RepeatedItself)
 
     def _interrupted(self, attempt: Attempt, kind: type[ProviderInterrupted] = ProviderInterrupted) -> ProviderInterrupted:
         turn = _turn_so_far(attempt)

@@ -5,6 +5,7 @@ Thinking blocks are kept as they came (`Turn.native`): with tool use they must g
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -12,9 +13,21 @@ import msgspec
 from aliquot.models.config import ModelConfig
 from aliquot.models.contracts import ModelMessage, StopReason, TextDelta, ThinkingDelta, ToolUseStart
 from aliquot.models.errors import ProviderMisbehaved
-from aliquot.models.providers.base import MAX_TEXT_CHARS, MAX_TOOL_USES, Call, Delta, SseSplitter, ToolParts, Turn, arguments_object, merged
+from aliquot.models.providers.base import (
+    MAX_TEXT_CHARS,
+    MAX_TOOL_USES,
+    Call,
+    Delta,
+    EventDecoder,
+    SseSplitter,
+    ToolParts,
+    Turn,
+    arguments_object,
+    raw_body,
+)
 from aliquot.models.providers.failures import from_stream, mapped
 
+PUBLIC_URL = "https://api.anthropic.com"
 _STOP: dict[str, StopReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -96,12 +109,11 @@ def native_block(part: "_Thinking | ToolParts | list[str]") -> dict[str, Any]:
     return {"type": "text", "text": "".join(part)}
 
 
-class AnthropicDecoder:
+class AnthropicDecoder(EventDecoder):
     """Message stream events to deltas."""
 
     def __init__(self, endpoint: str = "") -> None:
-        self.unknown = 0
-        self.events = 0
+        super().__init__()
         self._endpoint = endpoint
         self._sse = SseSplitter()
         self._text: dict[int, list[str]] = {}
@@ -113,16 +125,10 @@ class AnthropicDecoder:
         self._complete = False
 
     def feed(self, data: bytes) -> list[Delta]:
-        deltas: list[Delta] = []
-        for event in self._sse.feed(data):
-            self._event(event, deltas)
-        return merged(deltas)
+        return self._run(self._sse.feed(data))
 
     def finish(self) -> list[Delta]:
-        deltas: list[Delta] = []
-        for event in self._sse.rest():
-            self._event(event, deltas)
-        return merged(deltas)
+        return self._run(self._sse.rest())
 
     def _event(self, data: bytes, deltas: list[Delta]) -> None:
         try:
@@ -238,8 +244,12 @@ class AnthropicAdapter:
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         client = await self._connected()
         with mapped(self._config.name, sdk=self._sdk):
-            async with client.messages.with_streaming_response.create(**request_body(call)) as response:
-                async for data in response.iter_bytes():
+            body = request_body(call)
+            # As extra_body: the SDK walks typed arguments leaf by leaf, and no longer knows the sampling parameters of older models.
+            create = client.messages.with_streaming_response.create
+            required = {"model": body.pop("model"), "max_tokens": body.pop("max_tokens"), "messages": ()}
+            async with aclosing(raw_body(create(**required, stream=True, extra_body=body))) as chunks:
+                async for data in chunks:
                     yield data
 
     async def _connected(self) -> Any:
@@ -254,11 +264,16 @@ class AnthropicAdapter:
         import anthropic  # noqa: PLC0415 - slow import, only for sites that use it
         import httpx2  # noqa: PLC0415
 
+        from aliquot.models.providers.transport import client_for  # noqa: PLC0415 - needs httpx2
+
         config = self._config
         timeout = httpx2.Timeout(connect=10, read=config.idle_seconds, write=30, pool=10)
-        options: dict[str, Any] = {"base_url": config.base_url} if config.base_url else {"base_url": "https://api.anthropic.com"}
+        base_url = config.base_url or PUBLIC_URL
         # Key given and token refused explicitly, so that the SDK sends nothing from the environment to another server.
-        client = anthropic.AsyncAnthropic(api_key=config.api_key() or "none", max_retries=0, timeout=timeout, **options)
+        http = client_for(base_url, timeout)
+        client = anthropic.AsyncAnthropic(
+            api_key=config.api_key() or "none", base_url=base_url, max_retries=0, timeout=timeout, http_client=http
+        )
         client.auth_token = None
         self._sdk = anthropic
         return client
@@ -272,7 +287,7 @@ class AnthropicAdapter:
 
 
 def request_body(call: Call) -> dict[str, Any]:
-    """The arguments of `messages.create` for one call."""
+    """The body of one call."""
     config = call.config
     body: dict[str, Any] = {
         "model": config.model,
@@ -288,10 +303,9 @@ def request_body(call: Call) -> dict[str, Any]:
         if isinstance(config.thinking, str):
             body["output_config"] = {"effort": "low" if config.thinking == "minimal" else config.thinking}
     else:
-        # The SDK dropped these parameters because its newest models refuse them; older ones still take them.
-        sampling = {key: value for key in ("temperature", "top_p") if (value := getattr(call, key)) is not None}
-        if sampling:
-            body["extra_body"] = sampling
+        for key in ("temperature", "top_p"):
+            if (value := getattr(call, key)) is not None:
+                body[key] = value
     if call.tools:
         body["tools"] = [{"name": t.name, "description": t.description, "input_schema": _object_schema(t.parameters)} for t in call.tools]
     return body

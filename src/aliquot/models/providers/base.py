@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from aliquot.models.config import ModelConfig
 from aliquot.models.contracts import ModelMessage, StopReason, TextDelta, ThinkingDelta, ToolSpec, ToolUse, ToolUseStart
-from aliquot.models.errors import ProviderMisbehaved
+from aliquot.models.errors import ModelProblem, ProviderMisbehaved
 
 MAX_EVENT_BYTES = 1_000_000
 MAX_STREAM_BYTES = 32_000_000
@@ -117,6 +117,42 @@ class SseSplitter:
         events = self.feed(b"\n\n") if self._tail or self._data else []
         self._tail = b""
         return events
+
+
+async def raw_body(pending: Any) -> AsyncGenerator[bytes, None]:
+    """The bytes of an SDK's streaming response as they arrive."""
+    async with pending as response:
+        body = response.http_response
+        # Nothing to decompress: skip the SDK's decoder, which is called for every token.
+        chunks = body.aiter_bytes() if "content-encoding" in body.headers else body.aiter_raw()
+        async for data in chunks:
+            yield data
+
+
+class EventDecoder:
+    """Feeds events one by one. What came before a failing event is still handed out; the failure is raised by the next call."""
+
+    def __init__(self) -> None:
+        self.unknown = 0
+        self.events = 0
+        self._failure: ModelProblem | None = None
+
+    def _event(self, event: bytes, deltas: list[Delta]) -> None:
+        raise NotImplementedError
+
+    def _run(self, events: list[bytes]) -> list[Delta]:
+        if self._failure is not None:
+            raise self._failure
+        deltas: list[Delta] = []
+        for event in events:
+            try:
+                self._event(event, deltas)
+            except ModelProblem as problem:
+                if not deltas:
+                    raise
+                self._failure = problem
+                break
+        return merged(deltas)
 
 
 def merged(deltas: list[Delta]) -> list[Delta]:

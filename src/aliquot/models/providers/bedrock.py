@@ -21,9 +21,9 @@ from aliquot.models.providers.base import (
     MAX_TOOL_USES,
     Call,
     Delta,
+    EventDecoder,
     ToolParts,
     Turn,
-    merged,
 )
 from aliquot.models.providers.bedrock_request import request_body, tool_use
 from aliquot.models.providers.failures import from_status, from_stream, log
@@ -110,12 +110,11 @@ class _Thinking(msgspec.Struct):
         return {"reasoningContent": {"reasoningText": {"text": "".join(self.text), "signature": self.signature}}}
 
 
-class BedrockDecoder:
+class BedrockDecoder(EventDecoder):
     """ConverseStream events, one JSON object a line, to deltas."""
 
     def __init__(self) -> None:
-        self.unknown = 0
-        self.events = 0
+        super().__init__()
         self._tail = b""
         self._chars = 0
         self._text: dict[int, list[str]] = {}
@@ -129,13 +128,10 @@ class BedrockDecoder:
         self._tail = lines.pop()
         if len(self._tail) > MAX_EVENT_BYTES:
             raise ProviderMisbehaved
-        deltas: list[Delta] = []
-        for line in lines:
-            self._event(line, deltas)
-        return merged(deltas)
+        return self._run(lines)
 
     def finish(self) -> list[Delta]:
-        return []
+        return self._run([])
 
     def _event(self, line: bytes, deltas: list[Delta]) -> None:
         try:

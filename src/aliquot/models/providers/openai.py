@@ -5,6 +5,7 @@ Only the fields used are decoded, from the raw bytes (msgspec): this is the hot 
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from aliquot.models.config import ModelConfig
 from aliquot.models.contracts import ModelMessage, StopReason, TextDelta, ThinkingDelta, ToolUseStart
 from aliquot.models.errors import ModelProblem, ProviderMisbehaved
-from aliquot.models.providers.base import MAX_TEXT_CHARS, MAX_TOOL_USES, Call, Delta, SseSplitter, ToolParts, Turn, merged
+from aliquot.models.providers.base import MAX_TEXT_CHARS, MAX_TOOL_USES, Call, Delta, EventDecoder, SseSplitter, ToolParts, Turn, raw_body
 from aliquot.models.providers.failures import from_stream, mapped
 
 PUBLIC_URL = "https://api.openai.com/v1"
@@ -69,12 +70,11 @@ class _Chunk(msgspec.Struct, gc=False):
 _chunks = msgspec.json.Decoder(_Chunk)
 
 
-class OpenAIDecoder:
+class OpenAIDecoder(EventDecoder):
     """Chat-completion chunks to deltas."""
 
     def __init__(self, endpoint: str = "") -> None:
-        self.unknown = 0
-        self.events = 0
+        super().__init__()
         self._endpoint = endpoint
         self._sse = SseSplitter()
         self._text: list[str] = []
@@ -88,16 +88,10 @@ class OpenAIDecoder:
         self._usage: _Usage | None = None
 
     def feed(self, data: bytes) -> list[Delta]:
-        deltas: list[Delta] = []
-        for event in self._sse.feed(data):
-            self._event(event, deltas)
-        return merged(deltas)
+        return self._run(self._sse.feed(data))
 
     def finish(self) -> list[Delta]:
-        deltas: list[Delta] = []
-        for event in self._sse.rest():
-            self._event(event, deltas)
-        return merged(deltas)
+        return self._run(self._sse.rest())
 
     def _event(self, event: bytes, deltas: list[Delta]) -> None:
         if b"[DONE]" in event[:8]:
@@ -201,8 +195,11 @@ class OpenAIAdapter:
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         client = await self.connected()
         with mapped(self._config.name, sdk=self._sdk):
-            async with client.chat.completions.with_streaming_response.create(**request_body(call)) as response:
-                async for data in response.iter_bytes():
+            body = request_body(call)
+            # As extra_body: the SDK walks typed arguments leaf by leaf (milliseconds for a long history), ours are plain already.
+            create = client.chat.completions.with_streaming_response.create
+            async with aclosing(raw_body(create(model=body.pop("model"), messages=(), stream=True, extra_body=body))) as chunks:
+                async for data in chunks:
                     yield data
 
     async def connected(self) -> Any:
@@ -217,10 +214,13 @@ class OpenAIAdapter:
         import httpx2  # noqa: PLC0415 - with the SDK, at first use
         import openai  # noqa: PLC0415 - slow import, only for sites that use it
 
+        from aliquot.models.providers.transport import client_for  # noqa: PLC0415 - needs httpx2
+
         self._sdk, config = openai, self._config
         timeout = httpx2.Timeout(connect=10, read=config.idle_seconds, write=30, pool=10)
         # A key is always given, so that the SDK never sends OPENAI_API_KEY to another server on its own.
         common: dict[str, Any] = {"api_key": config.api_key() or "none", "max_retries": 0, "timeout": timeout}
+        common["http_client"] = client_for(config.base_url or PUBLIC_URL, timeout)
         if config.api_version is not None:
             return openai.AsyncAzureOpenAI(
                 azure_endpoint=config.base_url or "", azure_deployment=config.model, api_version=config.api_version, **common
@@ -236,7 +236,7 @@ class OpenAIAdapter:
 
 
 def request_body(call: Call) -> dict[str, Any]:
-    """The arguments of `chat.completions.create` for one call."""
+    """The body of one call."""
     config = call.config
     body: dict[str, Any] = {
         "model": config.model,
