@@ -75,6 +75,15 @@ class Connection:
         """GET a JSON object. Raises Refused, Unreachable or NotLoggedIn."""
         return self._patiently("GET", path, params=params)
 
+    def probe(self) -> None:
+        """Is there an Aliquot server, well or not? Raises Unreachable."""
+        try:
+            self._send("GET", "/api/health")
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+        except Refused:
+            self._reached = True
+
     def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """POST, again after a dropped connection, under one Idempotency-Key: the server acts once."""
         return self._patiently("POST", path, json=body or {}, headers={"Idempotency-Key": str(uuid.uuid4())})

@@ -26,7 +26,7 @@ class LogIn:
         self._email = self._email or remembered.email
         self._connection.token = self._given or usable
         if self._connection.token is None:
-            self._connection.get("/api/health")  # a wrong address is said before a password is asked for
+            self._connection.probe()  # a wrong address is said before a password is asked for
             self._ask()
         else:
             self._connection.log_in = self.again

@@ -12,7 +12,8 @@ from rich.text import Text
 from aliquot.cli.chat.neutral import neutral
 
 _parser = MarkdownIt().enable(["table", "strikethrough"])  # the syntax rich renders
-_LINES_MAX = 400
+_parser.core.ruler.enableOnly(["normalize", "block"])  # where blocks begin does not depend on what is in them
+LINES_MAX = 5_000
 """A block this long is printed in parts, so that an endless one costs no more than its length."""
 
 
@@ -24,7 +25,7 @@ def split_finished(text: str) -> tuple[str, str]:
         return "", text
     cut = starts[-1]
     lines = whole.split("\n")
-    if cut == 0 and len(lines) > _LINES_MAX:
+    if cut == 0 and len(lines) > LINES_MAX:
         cut = len(lines) - 1
     at = sum(len(line) + 1 for line in lines[:cut])
     return text[:at], text[at:]
@@ -69,11 +70,16 @@ class Rendered:
         yield from segments
 
 
+_TAIL_LINES = 200
+"""Of a longer block only this much is rendered while it grows; it is rendered whole once it is finished."""
+
+
 class Tail:
     """The last lines of something that is still growing: never higher than the terminal."""
 
     def __init__(self, text: str, style: str | None = None) -> None:
-        self._text, self._style = text, style
+        lines = text.rsplit("\n", _TAIL_LINES)
+        self._text, self._style = text if len(lines) <= _TAIL_LINES else "\n".join(lines[1:]), style
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = max(3, console.size.height - 4)

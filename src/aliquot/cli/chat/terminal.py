@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aliquot.cli.chat import screen as plain
-from aliquot.cli.chat.markdown import Rendered, Tail, split_finished
+from aliquot.cli.chat.markdown import LINES_MAX, Rendered, Tail, split_finished
 from aliquot.cli.chat.neutral import neutral, one_line
 from aliquot.cli.chat.transcript import RunEvent, Transcript
 
@@ -28,7 +28,8 @@ class RichScreen(plain.Screen):
 
     def _reset(self) -> None:
         self._text, self._thought = "", ""
-        self._blocks = 0
+        self._judged = self._blocks = 0
+        """Until where the text was judged, and how many blocks were printed."""
         self._running: dict[str, tuple[str, float]] = {}
         """Label and start of the calls under way."""
 
@@ -145,16 +146,19 @@ class RichScreen(plain.Screen):
                 self._print(Text(done, style="dim italic"))
 
     def _print_finished(self) -> None:
-        if "\n" not in self._text:
+        """Print what is finished. Judged after a blank line only, so that the work grows with the text and not with its square."""
+        new = self._text[self._judged :].split("\n")[:-1]
+        if all(line.strip() for line in new) and self._text.count("\n") <= LINES_MAX:
             return
         finished, rest = split_finished(self._text)
+        self._judged = rest.rfind("\n") + 1
         if finished:
             self._text = rest
             self._print_block(finished)
 
     def _flush(self) -> None:
         self._flush_thought()
-        text, self._text = self._text, ""
+        text, self._text, self._judged = self._text, "", 0
         self._print_block(text)
 
     def _flush_thought(self) -> None:
