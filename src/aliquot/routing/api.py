@@ -1,9 +1,10 @@
 """The door to the router."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,12 @@ class RoutingApi:
         self._alias = training.aliases(tools)
         self._shared = training.shared_slots(tools)
         rows = training.rows(tools)
-        self._model = Model(rows)
+        acting = {tool.name for tool in tools if tool.effect != "read"}
+        self._model = Model(rows, lambda label, text: gates.closed(text, acts=label in acting))
         self._patterns = _patterns(tools)
+        self._enums = frozenset(
+            slot for tool in tools for slot, schema in tool.parameters.get("properties", {}).items() if "enum" in schema
+        )
         self._constants = {tool.name: self._constant_examples(tool) for tool in tools}
         self._words: dict[str, _Words] = {}
         content = "\n".join(f"{row.label}\t{row.text}" for row in rows)
@@ -74,6 +79,7 @@ class RoutingApi:
         return self._fresh(reading, query, vocabulary)
 
     def _fresh(self, reading: Reading, query: RouteQuery, vocabulary: Vocabulary) -> Route:
+        reading = self._carried(reading, query.prior)
         question = self._masked(reading)
         scored = self._model.score(question)
         name = scored.ranking[0][0]
@@ -81,8 +87,14 @@ class RoutingApi:
             return self._nothing("out of scope" if name == training.NONE else "not among the tools", scored, query.tools)
         tool = self._tools[name]
         found = extract(tool, reading, vocabulary, self._defaults(tool, question, reading))
-        self._fill_from_prior(found, tool, reading, query.prior)
         shut = gates.general(reading, question, tool)
+        if (
+            query.prior
+            and followup.is_cued(reading.text)
+            and query.prior[-1].tool in self._tools
+            and self._tools[query.prior[-1].tool].effect != "read"
+        ):
+            shut.append(gates.Gate(gates.UNLIKELY, "continues a request to act, which is never repeated by a hint"))
         if tool.effect != "read":
             shut += gates.for_action(tool, reading, question, self._model.spelling)
         strange = self._model.unknown_share(words_of(question)) if tool.effect == "read" else 0.0
@@ -105,18 +117,16 @@ class RoutingApi:
         explanation = {"follows": prior.tool, "doubts": [gate.why for gate in shut], "candidates": found.candidates}
         return self._route(tool, found.arguments, probability, list(found.missing), None, query.tools, explanation)
 
-    def _fill_from_prior(self, found: Extracted, tool: Tool, reading: Reading, prior: Sequence[PriorCall]) -> None:
-        """`is it running?` after a question about PCR-02: the pronoun stands for the value of that name. Never for an action."""
-        if tool.effect != "read" or not prior or reading.codes or not followup.has_pronoun(reading.text):
-            return
+    def _carried(self, reading: Reading, prior: Sequence[PriorCall]) -> Reading:
+        """`is it running?` after a question about PCR-02: the pronoun is a mention of that value."""
+        place = followup.pronoun(reading.text)
+        if place is None or not prior or reading.codes or len(reading.words) > followup.WORDS_MAX + 3:
+            return reading
         for slot, value in prior[-1].arguments.items():
-            constant = any(
-                slot in arguments and arguments[slot] == found.arguments.get(slot) for arguments, _ in self._constants[tool.name]
-            )
-            free = slot not in found.arguments or constant
-            if free and slot in self._shared and slot in tool.parameters["properties"] and not reading.of(slot):
-                found.arguments[slot] = value
-                found.missing = [name for name in found.missing if name != slot]
+            if slot in self._shared and isinstance(value, str) and value.lower() not in _QUANTIFIERS and not reading.of(slot):
+                carried = Mention(slot, (value,), *place.span(), carried=True)
+                return replace(reading, mentions=(*reading.mentions, carried))
+        return reading
 
     def _route(
         self, tool: Tool, arguments: dict[str, Any], probability: float, missing: Sequence[str], scored: Scored | None,
@@ -127,7 +137,7 @@ class RoutingApi:
             tool=tool.name,
             arguments=arguments,
             probability=round(max(0.0, min(1.0, probability)), 4),
-            threshold=self.threshold if reads else max(self.threshold, ACTION_THRESHOLD_MIN),
+            threshold=self.threshold if reads or missing else max(self.threshold, ACTION_THRESHOLD_MIN),
             missing=tuple(missing),
             alternatives=_alternatives(scored, allowed, tool.name),
             model_version=self.version,
@@ -165,18 +175,26 @@ class RoutingApi:
 
     def _read(self, raw: str, text: str, vocabulary: Vocabulary) -> Reading:
         # An enum's words are read in their place; as mentions they would hide `failed` from the model.
-        mentions = [mention for mention in vocabulary.mentions(text) if mention.slot not in _enums(self._tools.values())]
+        mentions = [m for m in vocabulary.mentions(text, self._model.words) if m.slot not in self._enums]
         for slot, pattern in self._patterns:
             for match in pattern.finditer(text):
-                if not any(match.start() < mention.end and mention.start < match.end() for mention in mentions if mention.slot != slot):
+                free = not any(match.start() < m.end and m.start < match.end() for m in mentions if m.slot != slot)
+                if free and not any(
+                    _begins_like(match.group(), values) for other, values in vocabulary.values.items() if other != slot
+                ):  # `PCR-99` has a sample's shape
                     mentions.append(Mention(slot, (match.group().upper(),), match.start(), match.end()))
         unique = {(mention.slot, mention.start): mention for mention in reversed(mentions)}
         kept = sorted(unique.values(), key=lambda mention: (mention.start, mention.slot))
-        return Reading(raw, text, tuple(kept), tuple(unknown_codes(text, kept)))
+        codes = [replace(code, slot=self._slot_like(text[code.start : code.end], vocabulary)) for code in unknown_codes(text, kept)]
+        return Reading(raw, text, tuple(kept), tuple(codes))
 
     def _masked(self, reading: Reading) -> str:
         aliased = [Mention(self._alias.get(m.slot, m.slot), m.values, m.start, m.end) for m in (*reading.mentions, *reading.codes)]
         return masked(reading.text, aliased)
+
+    def _slot_like(self, code: str, vocabulary: Vocabulary) -> str:
+        """The argument whose known values begin like this unknown code: `R-77` sounds like a run."""
+        return next((slot for slot in sorted(vocabulary.values) if _begins_like(code, vocabulary.values[slot])), "code")
 
     def _constant_examples(self, tool: Tool) -> list[tuple[dict[str, Any], Any]]:
         """Every example with those of its arguments that its text does not spell out, and its features."""
@@ -194,7 +212,7 @@ class RoutingApi:
     def _defaults(self, tool: Tool, question: str, reading: Reading) -> dict[str, Any]:
         """Arguments the nearest declared example of `tool` gives to a question that names nothing (`which instruments are free?` → all)."""
         examples = self._constants[tool.name]
-        if tool.effect != "read" or not examples or reading.mentions or followup.has_pronoun(reading.text):
+        if tool.effect != "read" or not examples or reading.mentions or followup.pronoun(reading.text):
             return {}
         vector = self._model.vector(question)
         similar = np.array([float(features @ vector) for _, features in examples])
@@ -205,8 +223,9 @@ class RoutingApi:
 _QUANTIFIERS = frozenset({"all", "any", "every", "none"})
 
 
-def _enums(tools: Any) -> frozenset[str]:
-    return frozenset(slot for tool in tools for slot, schema in tool.parameters.get("properties", {}).items() if "enum" in schema)
+def _begins_like(code: str, values: Sequence[str]) -> bool:
+    head = re.match(r"[a-z]+", code.lower())
+    return head is not None and any(re.match(rf"{head.group()}(?![a-z])", v.lower()) and any(c.isdigit() for c in v) for v in values)
 
 
 def _patterns(tools: Sequence[Tool]) -> list[tuple[str, Any]]:

@@ -23,7 +23,7 @@ _CAUSE = re.compile(
 _TOPIC = re.compile(
     r"\b(?:about|for|on|named|called|matching|containing|mentioning|with the word|uses?|using|contain(?:s|ing)?|involv\w+)\s+(?:an? |the |our )?(?P<topic>.+)$"
 )
-_SINGLE = re.compile(r"\b(?:the |my |our )?(?:very )?(?:last|latest|newest|most recent|previous)\s+(?:\w+\s+)?(?P<noun>[a-z]+)\b")
+_SINGLE = re.compile(r"\b(?:last|latest|newest|most recent|previous) (?:\w+ )??(?:run|job|protocol|sample)\b(?! history)")
 _RANGE = re.compile(r"\b([a-z]{1,12}-?)(\d{1,8})\s*(?:to|through|thru|until|\.\.|-)\s*([a-z]{1,12}-?)?(\d{1,8})\b")
 _ASSIGNED = re.compile(r"(?P<name>[a-z][a-z0-9_]*(?: [a-z][a-z0-9_]*){0,2}?)\s*(?:=|:|\bto\b|\bof\b|\bat\b)?\s*(?P<value>\d+(?:\.\d+)?)\b")
 _BEFORE_NUMBER = re.compile(r"(?P<value>\d+(?:\.\d+)?)\s+(?P<name>[a-z][a-z_]{2,})\b")
@@ -90,8 +90,8 @@ def _fill(
     if "enum" in schema:
         _fill_enum(found, slot, schema["enum"], reading)
     elif kind == "array":
-        if values := listed(schema.get("items", {}), slot, reading):
-            found.arguments[slot] = values[: schema.get("maxItems", 1_000)]
+        if members := listed(slot, reading):
+            found.arguments[slot] = members[: schema.get("maxItems", 1_000)]
     elif kind in {"integer", "number"}:
         _fill_number(found, slot, schema, reading)
     elif kind == "object":
@@ -135,9 +135,6 @@ def _fill_string(
 ) -> None:
     mentions = prefer_codes(reading.of(slot))
     values = list(dict.fromkeys(value for mention in mentions for value in mention.values))
-    if not values and (pattern := code_pattern(schema)) is not None:
-        values = [match.group().upper() for match in pattern.finditer(reading.text)]
-        values = list(dict.fromkeys(values))
     if not values and slot in _SEARCH_NAMES:
         values = _searched(reading, properties)
     if not values and slot in _REASON_NAMES:
@@ -195,14 +192,12 @@ def code_pattern(schema: Mapping[str, Any]) -> re.Pattern[str] | None:
     return re.compile(rf"(?<![\w-])(?:{text[1:-1]})(?![\w-])", re.IGNORECASE)
 
 
-def listed(items: Mapping[str, Any], slot: str, reading: Reading) -> list[str]:
+def listed(slot: str, reading: Reading) -> list[str]:
     """The members of a list argument, with ranges (`S-0001 to S-0004`) written out."""
     values = [value for mention in reading.of(slot) for value in mention.values]
-    pattern = code_pattern(items)
-    if pattern is not None:
-        text = _RANGE.sub(_written_out, reading.text)
-        values += [match.group().upper() for match in pattern.finditer(text)]
-    return list(dict.fromkeys(values))
+    ranges = [_written_out(match).upper().split() for match in _RANGE.finditer(reading.text)]
+    between = {members[0]: members for members in ranges if len(members) > 1 and members[0] in values}
+    return list(dict.fromkeys(member for value in values for member in between.get(value, [value])))
 
 
 def _written_out(match: re.Match[str]) -> str:
@@ -235,9 +230,8 @@ def _limits(reading: Reading) -> list[int]:
         number = int(part.text) if part.text.isdigit() and len(part.text) <= 6 else lexicon.NUMBERS.get(part.text)
         if number is not None and not reading.taken(part.start, part.end) and _counts(parts, n):
             found.append(number)
-    if not found and (single := _SINGLE.search(reading.text)) and lexicon.class_of(single.group("noun")) in {"runs", "protocol", "sample"}:
-        noun = single.group("noun")
-        return [] if noun.endswith("s") or noun in {"ran"} else [1]
+    if not found and _SINGLE.search(reading.text):
+        return [1]
     return found
 
 
@@ -301,14 +295,12 @@ def _searched(reading: Reading, properties: Mapping[str, Any]) -> list[str]:
 
 def _modifier(reading: Reading) -> str | None:
     """`the RNA extraction protocol`: the words between a little word and the noun."""
-    parts = tokens(_blanked(reading))
-    for n, part in enumerate(parts):
+    words: list[str] = []
+    for part in tokens(_blanked(reading)):
         if lexicon.class_of(part.text) == "protocol":
-            words: list[str] = []
-            while n and parts[n - 1].text not in lexicon.FUNCTION_WORDS and lexicon.class_of(parts[n - 1].text) is None:
-                n -= 1
-                words.insert(0, parts[n].text)
             return " ".join(words) or None
+        plain = part.text not in lexicon.FUNCTION_WORDS and lexicon.class_of(part.text) is None
+        words = [*words, part.text] if plain else []
     return None
 
 

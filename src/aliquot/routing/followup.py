@@ -38,8 +38,14 @@ class FollowUp:
     certainty: float = 1.0
 
 
-def has_pronoun(text: str) -> bool:
-    return _PRONOUN.search(text) is not None
+def pronoun(text: str) -> re.Match[str] | None:
+    """The first word that stands for a thing named before."""
+    return _PRONOUN.search(text)
+
+
+def is_cued(text: str) -> bool:
+    """Begins like a question that continues the one before."""
+    return _CUE.match(text) is not None
 
 
 def resolve(reading: Reading, prior: PriorCall, tool: Tool, vocabulary: Vocabulary) -> FollowUp | None:

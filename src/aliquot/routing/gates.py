@@ -61,9 +61,20 @@ def for_action(tool: Tool, reading: Reading, masked: str, spelling: Spelling) ->
     verb = spelling.correct(_first(request))
     if verb not in verbs and not (passive and any(known.startswith(passive.group("verb")) for known in verbs)):
         gates.append(Gate(NEVER, "does not begin with a verb of this action"))
+    if any(mention.carried for mention in reading.mentions):
+        gates.append(Gate(NEVER, "leans on an earlier question; an action has to name what it acts on"))
     if any(mention.fuzzy for mention in reading.mentions):
         gates.append(Gate(0.5, "a misspelt value is not good enough to act on"))
     return gates
+
+
+def closed(masked: str, *, acts: bool) -> bool:
+    """What the gates say of a masked question alone: they are part of the router, so its threshold is judged with them."""
+    if lexicon.looks_injected(masked) or lexicon.foreign_share(words_of(masked)) >= 0.5:
+        return True
+    wish = _before_reason(masked)
+    named = any(word.startswith("z") for word in words_of(masked))
+    return acts and (not named or lexicon.asks_how(masked) or lexicon.is_negated(wish) or lexicon.has_condition(wish))
 
 
 def _before_reason(masked: str) -> str:

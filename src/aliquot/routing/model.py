@@ -7,7 +7,7 @@ right, which makes its output a probability, and the threshold is read off them.
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,14 +78,15 @@ def _forms(text: str, add: Any) -> None:
 class Model:
     """Fitted at construction; immutable afterwards."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], closed: Callable[[str, str], bool] = lambda label, text: False) -> None:
+        """`closed(class, masked text)`: what the gates would not let through; it is no error, for the threshold."""
         self.words = frozenset(word for row in rows for word in words_of(row.text))
         self._stems = frozenset(stem(word) for word in self.words)
         common = _counted(rows)
         self.spelling = Spelling(
             frozenset(word for word in self.words if common.get(word, 0) >= 3) | lexicon.FUNCTION_WORDS | _class_words()
         )
-        self.classes = tuple(sorted({row.label for row in rows} - {NONE})) + (NONE,)
+        self.classes = (*sorted({row.label for row in rows} - {NONE}), NONE)
         bags = [features(row.text, self.spelling) for row in rows]
         self._idf = _idf(bags)
         x = np.stack([self._weigh(bag) for bag in bags]) if bags else np.zeros((0, DIMENSIONS), dtype=np.float32)
@@ -102,7 +103,8 @@ class Model:
         asked = np.array([row.weight == 1.0 for row in rows], dtype=bool)  # descriptions train the scores; certainty is about questions
         self._head = _logistic(judged[asked], right[asked].astype(float), np.ones(int(asked.sum())))
         sure = _sigmoid(judged @ self._head)
-        routed = asked & (held_out.argmax(axis=1) != len(self.classes) - 1)
+        chosen = [self.classes[n] for n in held_out.argmax(axis=1)]
+        routed = asked & np.array([name != NONE and not closed(name, row.text) for name, row in zip(chosen, rows, strict=True)], dtype=bool)
         self.threshold = _threshold(sure[routed], right[routed])
         self.held_out_accuracy = float(right.mean()) if len(rows) else 0.0
 
@@ -131,7 +133,7 @@ class Model:
         for name, weight in bag.items():
             code = zlib.crc32(name.encode())
             vector[code % DIMENSIONS] += (1 if code & 0x80000000 else -1) * weight * self._idf.get(name, self._idf[""])
-        return vector / (float(np.linalg.norm(vector)) or 1.0)
+        return np.asarray(vector / (float(np.linalg.norm(vector)) or 1.0))
 
 
 def _class_words() -> frozenset[str]:
@@ -213,8 +215,8 @@ def _sigmoid(z: Array) -> Array:
 
 
 def _threshold(sure: Array, right: npt.NDArray[np.bool_]) -> float:
-    """The rule: the lowest probability, in steps of 0.01 from 0.5, above which at most 3 % of the held-out questions that would be
-    routed are wrong (out-of-scope ones that would be routed count as wrong); 0.9 when there is none."""
+    """The rule: the lowest probability, in steps of 0.01 from 0.5, above which at most 3 % of the held-out declared questions
+    that would be routed, gates included, are wrong (out-of-scope ones that would be routed count as wrong); 0.9 when there is none."""
     for step in range(round(THRESHOLD_MIN * 100), round(THRESHOLD_MAX * 100)):
         routed = sure >= step / 100
         if routed.any() and float((~right[routed]).mean()) <= TARGET_ERROR:

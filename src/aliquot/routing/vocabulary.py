@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from aliquot.routing.lexicon import CLASSES, FUNCTION_WORDS
 from aliquot.routing.text import Token, distance, pieces
@@ -24,6 +25,8 @@ class Mention:
     start: int
     end: int
     fuzzy: bool = False
+    carried: bool = False
+    """A pronoun that stands for a value of an earlier question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ class Vocabulary:
                     index.setdefault(key, []).append((slot, value))
         return cls(values=kept, index={key: tuple(entries) for key, entries in index.items()})
 
-    def mentions(self, text: str) -> list[Mention]:
-        """Known values in `text` (normalised), longest first, not overlapping, in their order."""
+    def mentions(self, text: str, ordinary: frozenset[str] = frozenset()) -> list[Mention]:
+        """Known values in `text` (normalised), longest first, not overlapping, in their order. `ordinary` words are not misspelt names."""
         found: list[Mention] = []
         parts = pieces(text)
         for size in range(min(_PIECES_MAX, len(parts)), 0, -1):
@@ -53,7 +56,7 @@ class Vocabulary:
                 window = parts[at : at + size]
                 if _free(window, found) and _together(text, window):
                     found.extend(self._known(window, size))
-        found.extend(self._misspelt(text, found))
+        found.extend(self._misspelt(text, found, ordinary))
         return sorted(found, key=lambda mention: (mention.start, mention.slot))
 
     def _known(self, window: list[Token], size: int) -> list[Mention]:
@@ -63,7 +66,7 @@ class Vocabulary:
             return []
         return _by_slot(entries, window[0].start, window[-1].end, fuzzy=False)
 
-    def _misspelt(self, text: str, found: list[Mention]) -> list[Mention]:
+    def _misspelt(self, text: str, found: list[Mention], ordinary: frozenset[str]) -> list[Mention]:
         """One wrong letter in a name of five or more, or in the letters of a code; digits are never guessed."""
         parts = [piece for piece in pieces(text) if _free([piece], found)]
         result: list[Mention] = []
@@ -71,7 +74,7 @@ class Vocabulary:
             follower = parts[n + 1] if n + 1 < len(parts) and parts[n + 1].start - part.end <= 1 else None
             code = follower is not None and follower.text.isdigit() and not part.text.isdigit()
             word = part.text + follower.text if code and follower is not None else part.text
-            if word in _ORDINARY or word.isdigit() or len(word) < (5 if not code else 4):
+            if word in _ORDINARY or word in ordinary or word.isdigit() or len(word) < (5 if not code else 4):
                 continue
             near = {key: entries for key, entries in self.index.items() if abs(len(key) - len(word)) <= 1 and _near(word, key)}
             if len({entry[1] for entries in near.values() for entry in entries}) == 1:
@@ -98,7 +101,7 @@ def _free(window: list[Token], found: list[Mention]) -> bool:
 
 def _together(text: str, window: list[Token]) -> bool:
     """Nothing but one separator between the pieces, and the window is not cut out of a longer code."""
-    between = all(re.fullmatch(r"[\s\-_./]{0,2}", text[a.end : b.start]) for a, b in zip(window, window[1:], strict=False))
+    between = all(re.fullmatch(r"[\s\-_./]{0,2}", text[a.end : b.start]) for a, b in pairwise(window))
     before, after = text[: window[0].start], text[window[-1].end :]
     return between and not re.search(r"\w$|[a-z0-9]-$", before) and not re.match(r"\w|-[a-z0-9]", after)
 
