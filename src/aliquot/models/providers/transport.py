@@ -138,6 +138,7 @@ class _Connection(asyncio.Protocol):
         self._paused = False
         self._head_done = False
         self._complete = False
+        self._keep = False
         self._failed: Exception | None = None
 
     # What the transport calls
@@ -150,7 +151,7 @@ class _Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """True when the response was read to its end and the server keeps the connection."""
-        return self._complete and not self._chunks and not self._lost and self._parser.should_keep_alive()
+        return self._complete and self._keep and not self._chunks and not self._lost
 
     def rest(self) -> None:
         self._rest_since = self._loop.time()
@@ -282,5 +283,6 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._head_done:
             self._complete = True
+            self._keep = self._parser.should_keep_alive()  # the parser forgets once the message is over
         else:  # 1xx: the real answer follows
             self._headers.clear()
