@@ -304,7 +304,8 @@ _queries = st.builds(
     lambda who, tool, arguments, facts, tainted: Query(principal=who, tool=tool, arguments=arguments, facts=facts, tainted=tainted),
     _people, _tools, st.dictionaries(_text, _value, max_size=4), _facts, st.booleans(),
 )  # fmt: skip
-_quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EMPTY = engine(authz="")
+_quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @_quick
@@ -327,21 +328,29 @@ def test_whatever_is_asked_there_is_an_answer_with_a_reason_and_never_too_much(c
 @_quick
 @given(_queries)
 def test_without_a_permit_everything_is_denied(call: Query) -> None:
-    empty = engine(authz="")
-    assert empty.evaluate(call).decision == "deny"
+    assert EMPTY.evaluate(call).decision == "deny"
 
 
 _ERRING = "context.facts has instrument_count && context.facts.instrument_count * 9223372036854775807 > 0"
 _ERRING_SCHEMA = DEFAULT.schema.replace("type Facts = {", "type Facts = {\n  instrument_count?: Long,")
+ERRING = {
+    effect: Engine(
+        compile_bundle(
+            source(
+                PERMIT_ALL + f'@id("e") @reason("E.") {effect} (principal, action, resource) when {{ {_ERRING} }};', schema=_ERRING_SCHEMA
+            )
+        ),
+        b"k" * 32,
+    )
+    for effect in ("forbid", "permit")
+}
 
 
 @_quick
 @given(st.integers(min_value=2, max_value=2**53 - 1), st.sampled_from(["forbid", "permit"]), _tools)
 def test_a_policy_that_errs_never_allows(count: int, effect: str, tool: ToolFacts) -> None:
-    erring = f'@id("e") @reason("E.") {effect} (principal, action, resource) when {{ {_ERRING} }};'
-    broken = Engine(compile_bundle(source(PERMIT_ALL + erring, schema=_ERRING_SCHEMA)), b"k" * 32)
     person = replace(ask().principal, permissions=frozenset(tool.permissions))
-    found = broken.evaluate(Query(principal=person, tool=tool, arguments={}, facts={"instrument_count": count}))
+    found = ERRING[effect].evaluate(Query(principal=person, tool=tool, arguments={}, facts={"instrument_count": count}))
     assert found.decision == "deny"
     # Roles and names that cannot be written to Cedar at all are engine errors too.
     assert ids(found) == {"engine-error"} or ids(found) == {"bad-input"}
