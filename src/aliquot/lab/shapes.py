@@ -8,6 +8,8 @@ from aliquot.lab.contracts import ACTIVE, Instrument, InstrumentRun, Protocol
 from aliquot.lab.planning import default_seconds
 
 _SAMPLES_MAX = 24
+_LISTED_SAMPLES_MAX = 4
+_LISTED_RESULTS_MAX = 5
 _RESULTS_MAX = 6
 
 
@@ -54,6 +56,16 @@ def run_shape(run: InstrumentRun) -> dict[str, Any]:
         "error_code": run.error_code,
         "version": run.version,
     }
+
+
+def history_shape(run: InstrumentRun) -> dict[str, Any]:
+    """A run as one of many: fifty of them fit into an answer. A reason somebody wrote is left out: it is other people's text."""
+    shape = run_shape(run)
+    shape["samples"] = shape["samples"][:_LISTED_SAMPLES_MAX]
+    shape["results"] = shape["results"][:_LISTED_RESULTS_MAX]
+    for name in ("parameters", "stop_reason", "version"):
+        del shape[name]
+    return shape
 
 
 def protocol_shape(protocol: Protocol, *, steps: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from aliquot.lab.rendering import (
     stopped,
     when,
 )
-from aliquot.lab.shapes import instrument_shape, protocol_shape, run_shape
+from aliquot.lab.shapes import history_shape, instrument_shape, protocol_shape, run_shape
 from aliquot.platform.db import Transaction
 from aliquot.policy.contracts import Effect, Preview
 from aliquot.tools.contracts import Example, Tool, ToolContext, ToolResult
@@ -141,7 +141,7 @@ class GetRunHistory(_LabTool):
             code = (await self._lab.instrument(tx, str(wanted))).code
         limit = int(arguments.get("limit", _HISTORY_DEFAULT))
         found, more = await self._lab.runs(tx, instrument=code, state=arguments.get("state"), limit=limit)
-        runs = [run_shape(run) for run in found]
+        runs = [history_shape(run) for run in found]
         data = {"instrument": code, "state": arguments.get("state"), "runs": runs, "more": more is not None}
         return ToolResult(data=data, source="lab.runs")
 

@@ -30,9 +30,11 @@ class _Schedule:
     @classmethod
     def of(cls, handle: Handle) -> "_Schedule":
         try:
-            return cls(**handle)
-        except TypeError as error:
+            plan = cls(**handle)
+            plan.elapsed(plan.when(plan.warm_up_s + plan.run_s + plan.cool_down_s))
+        except (TypeError, ValueError, OverflowError) as error:
             raise DriverError("the stored schedule cannot be read") from error
+        return plan
 
     @property
     def start(self) -> datetime:
