@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,9 +106,10 @@ def problem(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
     return document
 
 
-def application(services: Services) -> FastAPI:
+@cache
+def application() -> FastAPI:
+    """Built once: analysing the routes costs more than most tests. The services are each test's own."""
     app = FastAPI()
-    app.state.services = services
     app.include_router(router)
     install_problem_handlers(app)
 
@@ -146,7 +148,9 @@ async def house(database: Database, vault: Vault, clock: ManualClock, tmp_path: 
     passwords = Passwords(Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1))
     identity = IdentityApi(vault, LedgerApi(vault, clock), clock, settings, passwords=passwords, sleep=sleep)
     services = Services(identity=identity, db=database, settings=settings)
-    house = House(app=application(services), services=services, clock=clock, vault=vault, urls=urls, slept=slept)
+    app = application()
+    app.state.services = services
+    house = House(app=app, services=services, clock=clock, vault=vault, urls=urls, slept=slept)
     yield house
     for client in house.clients:
         await client.aclose()
