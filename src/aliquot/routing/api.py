@@ -73,7 +73,7 @@ class RoutingApi:
         if not text or not allowed or len(query.text) > 2 * CHARS_MAX:
             return self._nothing("empty or too long" if allowed else "no tools")
         vocabulary = await self._vocabulary(tx, allowed)
-        reading = self._read(query.text, text, vocabulary)
+        reading = self._read(query.text, self._corrected(text, vocabulary), vocabulary)
         if (route := self._follow_up(reading, query, allowed, vocabulary)) is not None:
             return route
         return self._fresh(reading, query, vocabulary)
@@ -87,7 +87,7 @@ class RoutingApi:
             return self._nothing("out of scope" if name == training.NONE else "not among the tools", scored, query.tools)
         tool = self._tools[name]
         found = extract(tool, reading, vocabulary, self._defaults(tool, question, reading))
-        shut = gates.general(reading, question, tool)
+        shut = gates.general(reading, question, tool, self._model.spelling)
         if (
             query.prior
             and followup.is_cued(reading.text)
@@ -97,7 +97,8 @@ class RoutingApi:
             shut.append(gates.Gate(gates.UNLIKELY, "continues a request to act, which is never repeated by a hint"))
         if tool.effect != "read":
             shut += gates.for_action(tool, reading, question, self._model.spelling)
-        strange = self._model.unknown_share(words_of(question)) if tool.effect == "read" else 0.0
+        said = " ".join(value.lower() for value in found.arguments.values() if isinstance(value, str))
+        strange = self._model.unknown_share([word for word in words_of(question) if word not in said]) if tool.effect == "read" else 0.0
         probability = scored.probability * found.certainty * (1 - 0.5 * strange)
         probability = min([probability, *(gate.limit for gate in shut)])
         explanation = {"masked": question, "doubts": [*found.doubts, *(gate.why for gate in shut)], "candidates": found.candidates}
@@ -112,7 +113,7 @@ class RoutingApi:
         found = followup.resolve(reading, prior, tool, vocabulary)
         if found is None:
             return None
-        shut = gates.general(reading, self._masked(reading), tool)
+        shut = gates.general(reading, self._masked(reading), tool, self._model.spelling)
         probability = min([followup.PROBABILITY * found.certainty, *(gate.limit for gate in shut)])
         explanation = {"follows": prior.tool, "doubts": [gate.why for gate in shut], "candidates": found.candidates}
         return self._route(tool, found.arguments, probability, list(found.missing), None, query.tools, explanation)
@@ -172,6 +173,11 @@ class RoutingApi:
             self._words.clear()
         self._words[key] = _Words(vocabulary, self._monotonic() + VOCABULARY_SECONDS)
         return vocabulary
+
+    def _corrected(self, text: str, vocabulary: Vocabulary) -> str:
+        """`text` with slips in ordinary words mended (`faild`); words of known values are left to the vocabulary."""
+        correct = self._model.spelling.correct
+        return re.sub(r"(?<![\w-])[a-z]{4,30}(?![\w-])", lambda m: m.group() if m.group() in vocabulary.words else correct(m.group()), text)
 
     def _read(self, raw: str, text: str, vocabulary: Vocabulary) -> Reading:
         # An enum's words are read in their place; as mentions they would hide `failed` from the model.

@@ -316,6 +316,8 @@ def _unaccounted(found: Extracted, tool: Tool, reading: Reading) -> None:
     """What narrows the question but cannot be told to the tool makes its answer the answer to something else."""
     dated = any(str(schema.get("format", "")).startswith("date") for schema in tool.parameters.get("properties", {}).values())
     times = [] if dated else lexicon.times(_blanked(reading))
+    if any(re.search(r"\b(?:now|at the moment|currently)\b", example.text) for example in tool.examples):
+        times = [time for time in times if time not in {"today", "tonight"}]  # a tool about the present
     if times:
         declared = any(lexicon.times(example.text.lower()) for example in tool.examples)
         found.doubt(f"no argument for a time ({len(times)})", 0.85 if declared else 0.4)

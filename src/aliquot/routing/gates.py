@@ -25,7 +25,7 @@ class Gate:
     why: str
 
 
-def general(reading: Reading, masked: str, tool: Tool) -> list[Gate]:
+def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling) -> list[Gate]:
     """What holds for every tool."""
     gates: list[Gate] = []
     words = reading.words
@@ -39,6 +39,8 @@ def general(reading: Reading, masked: str, tool: Tool) -> list[Gate]:
         gates.append(Gate(UNLIKELY, "another script"))
     if re.match(r"(?:please |now )*(?:do not|don't|dont|never|stop) (?:show|list|tell|give|display)", reading.text):
         gates.append(Gate(NEVER, "asked not to"))
+    if tool.effect == "read" and (verb := _other_verb(masked, spelling)) is not None:
+        gates.append(Gate(UNLIKELY, f"asks to {verb}, not to be told"))
     verbs = {match.group("verb") for match in _JOINED.finditer(masked)}
     acts = {name for name in map(lexicon.class_of, verbs) if name in {"start", "stop", "remove", "change", "pause", "send", "make", "plan"}}
     if acts and (tool.effect == "read" or len(acts | {lexicon.class_of(_first(masked))} - {None}) > 1):
@@ -66,6 +68,22 @@ def for_action(tool: Tool, reading: Reading, masked: str, spelling: Spelling) ->
     if any(mention.fuzzy for mention in reading.mentions):
         gates.append(Gate(0.5, "a misspelt value is not good enough to act on"))
     return gates
+
+
+_COMMAND = re.compile(
+    r"(?P<verb>[a-y][a-z]+) (?:the|a|an|my|our|your|this|that|these|all|every|me|us|out|off|in|z\w+)\b(?! (?:is|are|has|have|was|were)\b)"
+)
+_TELLING = frozenset({"show", "status", "history", "protocol", "machine", "fail", "runs", "sample", "steps", "explain"})
+
+
+def _other_verb(masked: str, spelling: Spelling) -> str | None:
+    """The verb of a request for something other than to be told: `sign the last run`, `log me out`, `calibrate zinstrument`."""
+    match = _COMMAND.match(lexicon.essence(masked))
+    if match is None:
+        return None
+    verb = spelling.correct(match.group("verb"))
+    told = verb in lexicon.FUNCTION_WORDS or lexicon.class_of(verb) in _TELLING
+    return None if told and not re.match(r"(?:log|print|report) (?:me|us|out|off|in)\b", masked) else verb
 
 
 def closed(masked: str, *, acts: bool) -> bool:

@@ -5,17 +5,17 @@ import re
 CLASSES: dict[str, frozenset[str]] = {
     name: frozenset(words.split())
     for name, words in {
-        "start": "start begin launch initiate commence kick fire trigger queue restart rerun execute perform",
+        "start": "start begin launch initiate commence kick fire trigger restart rerun execute perform",
         "stop": "stop abort cancel halt kill terminate end interrupt discontinue",
-        "show": "show list display give tell see view get fetch find pull print look check lookup report",
-        "status": "status state condition doing busy free available idle occupied online offline ready progress working availability use",
+        "show": "show list display give tell see view get fetch find pull print look check lookup report open overview summary summarise update",
+        "status": "status state condition doing busy free available idle unused occupied use used located location stand occupied online offline ready progress working availability use",
         "history": "history past previous recent recently last latest earlier log logs recorded ran finished completed",
         "protocol": "protocol protocols method methods procedure procedures sop sops recipe recipes workflow workflows",
         "machine": "instrument instruments machine machines device devices equipment thermocycler cycler sequencer centrifuge hplc reader robot",
-        "fail": "fail failed failure failures failing error errors errored crashed crash broken broke",
+        "fail": "down wrong problem matter fault fail failed failure failures failing error errors errored crashed crash broken broke",
         "runs": "run runs job jobs execution executions",
         "sample": "sample samples specimen specimens tube tubes",
-        "steps": "step steps detail details instructions parameters describe duration long takes",
+        "steps": "step steps detail details instructions parameters parameter describe duration temperature temperatures times settings involve contain",
         "change": "change edit modify update set rename adjust move assign increase decrease raise lower",
         "remove": "delete remove erase drop discard purge wipe clear",
         "make": "create add register new make write draft generate build",
@@ -29,6 +29,23 @@ CLASSES: dict[str, frozenset[str]] = {
     }.items()
 }
 """A word of one class says the same as another of it, for the router. `run` as a verb is `start` (see `classes_of`)."""
+
+EXCHANGEABLE: tuple[tuple[str, ...], ...] = (
+    ("free", "available", "idle", "busy", "ready", "occupied", "online", "offline", "working", "in use", "okay", "up and running", "down"),
+    ("last", "latest", "newest", "recent", "most recent", "previous"),
+    ("failed", "completed", "finished", "stopped", "aborted", "cancelled", "paused", "queued", "successful"),
+    ("status", "state", "condition"),
+    ("steps", "details", "parameters", "temperatures", "settings"),
+    ("protocol", "method", "procedure", "sop", "workflow"),
+    ("protocols", "methods", "procedures", "sops", "workflows"),
+    ("instruments", "machines", "devices"),
+    ("show", "list", "display", "give me", "tell me", "get", "fetch"),
+    ("start", "begin", "launch", "execute", "initiate"),
+    ("stop", "abort", "cancel", "halt", "terminate"),
+    ("history", "log", "past runs", "run list"),
+    ("finished", "done", "ready"),
+)
+"""Words and phrases that may stand for one another in an example without changing which tool answers it."""
 
 STATE_WORDS: dict[str, frozenset[str]] = {
     "idle": frozenset({"idle", "free", "available", "unused", "ready"}),
@@ -296,8 +313,8 @@ _FOREIGN = frozenset(
 ) - {"es", "die", "o", "lo", "how"}
 
 _POLITE = re.compile(
-    r"(?:please|pls|kindly|hey|hi|hello|ok|okay|so|now|then|well|alright|thanks|just|aliquot|assistant|"
-    r"(?:can|could|would|will) you(?: please)?|i(?:'d| would) (?:like|love)(?: you)? to|i (?:want|need)(?: you)? to|we (?:need|want|have) to|"
+    r"(?:please|pls|kindly|hey|hi|plz|hello|ok|okay|so|now|then|well|alright|thanks|just|aliquot|assistant|"
+    r"(?:can|could|would|will) you(?: please)?|(?:can|could) i (?:get|have|see)|i would like to know:?|quick question:?|do you know|any idea|i(?:'d| would) (?:like|love)(?: you)? to(?: know)?|i (?:want|need)(?: you)? to|we (?:need|want|have) to|"
     r"you (?:can|should|may)|go ahead and|let(?:'s| us)|let us|time to|try to|proceed to|do me a favou?r and|be so kind(?: as)? to|immediately)\b[\s,:!.]*"
 )
 _HOW_TO = re.compile(
@@ -325,7 +342,7 @@ _TIME = re.compile(
     r"monday|tuesday|wednesday|thursday|friday|saturday|sunday)|(?:last|past|next) \d+ (?:minutes?|hours?|days?|weeks?|months?|years?)|"
     r"(?:on |since |until |before |after |by )?(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)|"
     r"(?:in |since |until |before |of )(?:january|february|march|april|may|june|july|august|september|october|november|december|20\d\d|spring|summer|autumn|winter)|"
-    r"\d+ (?:minutes?|hours?|days?|weeks?|months?|years?) ago|since|before|until|between|overnight|this morning|this afternoon|\d{1,2}(?::\d\d| ?(?:am|pm|o'clock))|\d{4}-\d\d-\d\d)\b"
+    r"\d+ (?:minutes?|hours?|days?|weeks?|months?|years?) ago|(?:since|before|until|between) (?=\w)|overnight|this morning|this afternoon|\d{1,2}(?::\d\d| ?(?:am|pm|o'clock))|\d{4}-\d\d-\d\d)\b"
 )
 _OWNER = re.compile(r"\b(?:my|mine|our|ours|i|by (?:me|anna|[a-z]+))\b(?! (?:like|want|need|would|see|know))")
 _NOT_A_TIME = frozenset({"may", "march"})
@@ -339,6 +356,27 @@ def class_of(word: str) -> str | None:
 
 
 _CLASS_OF = {word: name for name, words in CLASSES.items() for word in words}
+
+
+_TAIL = re.compile(
+    r"[\s,]*\b(?:please|pls|plz|thanks|thank you|thx|for me|right now|now|currently|at the moment|at present|if you can|ok|okay)[\s.!?]*$"
+)
+
+
+def known_words() -> frozenset[str]:
+    """Every single word this module knows."""
+    phrases = [*NUMBERS, *(phrase for group in EXCHANGEABLE for phrase in group), *(p for words in STATE_WORDS.values() for p in words)]
+    return frozenset(word for phrase in phrases for word in phrase.split()).union(*CLASSES.values())
+
+
+def essence(text: str) -> str:
+    """`text` without politeness before and after it, and without `now`: what is asked."""
+    text = without_politeness(text)
+    while match := _TAIL.search(text):
+        if not match.start():
+            break
+        text = text[: match.start()]
+    return text
 
 
 def without_politeness(text: str) -> str:

@@ -20,10 +20,11 @@ from aliquot.routing.training import NONE, Row
 
 Array = npt.NDArray[np.floating[Any]]
 
-DIMENSIONS = 1_024
+DIMENSIONS = 4_096
 _RIDGE = 1.0
 _LOGISTIC = 1.0
 TARGET_ERROR = 0.03
+OUT_OF_SCOPE = 0.25
 THRESHOLD_MIN, THRESHOLD_MAX = 0.5, 0.9
 
 
@@ -36,9 +37,12 @@ class Scored:
     similarity: float
 
 
+_ARTICLES = frozenset({"the", "a", "an", "our", "my", "any", "some"})
+
+
 def features(text: str, spelling: Spelling | None = None) -> dict[str, float]:
     """Weighted features of a masked question: words, their classes, neighbours, and letters of words."""
-    words = words_of(text)
+    words = words_of(lexicon.essence(text))
     if spelling is not None:
         words = [spelling.correct(word) for word in words]
     stems = [stem(word) for word in words]
@@ -51,27 +55,27 @@ def features(text: str, spelling: Spelling | None = None) -> dict[str, float]:
         little = word in lexicon.FUNCTION_WORDS
         add(f"w:{base}", 0.5 if little else 1.0)
         if (name := lexicon.class_of(word)) is not None:
-            add(f"c:{name}", 1.0)
+            add(f"c:{name}", 1.4)
         if not little and not word.startswith("z"):
             for n in (3, 4):
                 padded = f"<{word}>"
                 for at in range(len(padded) - n + 1):
                     add(f"g:{padded[at : at + n]}", 0.25)
-    labels = [lexicon.class_of(word) or base for word, base in zip(words, stems, strict=True)]
+    labels = [lexicon.class_of(word) or base for word, base in zip(words, stems, strict=True) if word not in _ARTICLES]
     for pair in zip(["<", *labels], [*labels, ">"], strict=True):
         add(f"b:{pair[0]} {pair[1]}", 0.7)
-    _forms(text, add)
+    _forms(text, words, add)
     return found
 
 
-def _forms(text: str, add: Any) -> None:
+def _forms(text: str, words: Sequence[str], add: Any) -> None:
     if lexicon.asks_how(text):
         add("f:how", 1.5)
     if lexicon.is_negated(text):
         add("f:not", 1.5)
     if lexicon.looks_injected(text):
         add("f:injected", 2.0)
-    first = lexicon.without_politeness(text).split(" ", 1)[0]
+    first = words[0] if words else ""
     add(f"f:first {lexicon.class_of(first) or stem(first)}", 1.2)
 
 
@@ -84,7 +88,7 @@ class Model:
         self._stems = frozenset(stem(word) for word in self.words)
         common = _counted(rows)
         self.spelling = Spelling(
-            frozenset(word for word in self.words if common.get(word, 0) >= 3) | lexicon.FUNCTION_WORDS | _class_words()
+            frozenset(word for word in self.words if common.get(word, 0) >= 3) | lexicon.FUNCTION_WORDS | lexicon.known_words()
         )
         self.classes = (*sorted({row.label for row in rows} - {NONE}), NONE)
         bags = [features(row.text, self.spelling) for row in rows]
@@ -96,16 +100,17 @@ class Model:
         y[np.arange(len(rows)), label] = 1.0
         weight = np.sqrt(_balanced(label, np.array([row.weight for row in rows])))
         group = np.array([row.group for row in rows])
-        self._weights, held_out = _ridge(x, y, weight, group)
+        gram = x @ x.T
+        self._weights, held_out = _ridge(x, gram, y, weight, group)
         self._rows, self._labels = x, label
-        nearest = _nearest_elsewhere(x, group)
+        nearest = _nearest_elsewhere(gram, group)
         judged, right = _judged(held_out, nearest), held_out.argmax(axis=1) == label
-        asked = np.array([row.weight == 1.0 for row in rows], dtype=bool)  # descriptions train the scores; certainty is about questions
-        self._head = _logistic(judged[asked], right[asked].astype(float), np.ones(int(asked.sum())))
+        share = _traffic(rows)
+        self._head = _logistic(judged, right.astype(float), share)
         sure = _sigmoid(judged @ self._head)
         chosen = [self.classes[n] for n in held_out.argmax(axis=1)]
-        routed = asked & np.array([name != NONE and not closed(name, row.text) for name, row in zip(chosen, rows, strict=True)], dtype=bool)
-        self.threshold = _threshold(sure[routed], right[routed])
+        routed = [name != NONE and not closed(name, row.text) for name, row in zip(chosen, rows, strict=True)]
+        self.threshold = _threshold(sure, right, share * np.array(routed, dtype=float))
         self.held_out_accuracy = float(right.mean()) if len(rows) else 0.0
 
     def score(self, text: str) -> Scored:
@@ -121,7 +126,7 @@ class Model:
     def unknown_share(self, words: Sequence[str]) -> float:
         """How much of the words carrying meaning was never seen in training."""
         content = [word for word in words if word not in lexicon.FUNCTION_WORDS and not word.startswith("z") and word.isalpha()]
-        strange = sum(self.spelling.correct(word) not in self.words and stem(word) not in self._stems for word in content)
+        strange = sum(word not in self.spelling.known and word not in self.words and stem(word) not in self._stems for word in content)
         return strange / len(content) if content else 0.0
 
     def vector(self, text: str) -> Array:
@@ -134,10 +139,6 @@ class Model:
             code = zlib.crc32(name.encode())
             vector[code % DIMENSIONS] += (1 if code & 0x80000000 else -1) * weight * self._idf.get(name, self._idf[""])
         return np.asarray(vector / (float(np.linalg.norm(vector)) or 1.0))
-
-
-def _class_words() -> frozenset[str]:
-    return frozenset().union(*lexicon.CLASSES.values())
 
 
 def _counted(rows: Sequence[Row]) -> dict[str, int]:
@@ -165,26 +166,26 @@ def _balanced(label: npt.NDArray[np.int64], weight: Array) -> Array:
     return weight / np.sqrt(np.maximum(share[label], 1)) * math.sqrt(len(label) / len(share))
 
 
-def _ridge(x: Array, y: Array, weight: Array, group: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+def _ridge(x: Array, gram: Array, y: Array, weight: Array, group: npt.NDArray[np.int64]) -> tuple[Array, Array]:
     """The weights, and for every row the scores it would get had its group not been there (exact, by the hat matrix)."""
-    weight = weight.astype(np.float32)
-    xw, yw = x * weight[:, None], y * weight[:, None]
-    inverse = np.linalg.inv(xw.T @ xw + _RIDGE * np.eye(x.shape[1], dtype=np.float32))
-    weights = inverse @ (xw.T @ yw)
-    fitted, through = xw @ weights, xw @ inverse
+    root = weight.astype(np.float32)
+    yw = y * root[:, None]
+    kernel = gram * root[:, None] * root[None, :]
+    inverse = np.linalg.inv(kernel + _RIDGE * np.eye(len(kernel), dtype=np.float32))
+    weights = x.T @ (root[:, None] * (inverse @ yw))
+    fitted = kernel @ (inverse @ yw)
     held_out = np.empty_like(y)
     for number in np.unique(group):
         at = np.flatnonzero(group == number)
-        hat = through[at] @ xw[at].T
+        hat = kernel[at] @ inverse[:, at]
         residual = np.linalg.solve(np.eye(len(at), dtype=np.float32) - hat, yw[at] - fitted[at])
-        held_out[at] = (yw[at] - residual) / weight[at][:, None]
+        held_out[at] = (yw[at] - residual) / root[at][:, None]
     return weights, held_out
 
 
-def _nearest_elsewhere(x: Array, group: npt.NDArray[np.int64]) -> Array:
-    similar = x @ x.T
-    similar[group[:, None] == group[None, :]] = 0.0
-    return np.asarray(similar.max(axis=1)) if len(x) else np.zeros(0)
+def _nearest_elsewhere(gram: Array, group: npt.NDArray[np.int64]) -> Array:
+    similar = np.where(group[:, None] == group[None, :], np.float32(0), gram)
+    return np.asarray(similar.max(axis=1)) if len(gram) else np.zeros(0)
 
 
 def _judged(scores: Array, similarity: Array) -> Array:
@@ -214,11 +215,26 @@ def _sigmoid(z: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-np.clip(z, -30, 30))))
 
 
-def _threshold(sure: Array, right: npt.NDArray[np.bool_]) -> float:
-    """The rule: the lowest probability, in steps of 0.01 from 0.5, above which at most 3 % of the held-out declared questions
-    that would be routed, gates included, are wrong (out-of-scope ones that would be routed count as wrong); 0.9 when there is none."""
+def _traffic(rows: Sequence[Row]) -> Array:
+    """How much every row counts for certainty: a question and its variations as one, descriptions not at all, and what is out of
+    scope as OUT_OF_SCOPE of all, because the share of it that we wrote says nothing about the share that is asked."""
+    sizes: dict[tuple[int, str], int] = {}
+    for row in rows:
+        sizes[row.group, row.label] = sizes.get((row.group, row.label), 0) + 1
+    share = np.array([(row.weight == 1.0) / sizes[row.group, row.label] for row in rows])
+    outside = np.array([row.label == NONE for row in rows], dtype=bool)
+    inside_sum, outside_sum = float(share[~outside].sum()), float(share[outside].sum())
+    if inside_sum and outside_sum:
+        share[outside] *= OUT_OF_SCOPE / (1 - OUT_OF_SCOPE) * inside_sum / outside_sum
+    return np.asarray(share)
+
+
+def _threshold(sure: Array, right: npt.NDArray[np.bool_], share: Array) -> float:
+    """The rule: the lowest probability, in steps of 0.01 from 0.5, above which at most 3 % of the held-out declared questions that
+    would be routed, gates included, are wrong, when a quarter of what is asked is out of scope (and wrong if it is routed); 0.9 when
+    there is none."""
     for step in range(round(THRESHOLD_MIN * 100), round(THRESHOLD_MAX * 100)):
-        routed = sure >= step / 100
-        if routed.any() and float((~right[routed]).mean()) <= TARGET_ERROR:
+        routed = share * (sure >= step / 100)
+        if routed.sum() and float((routed * ~right).sum() / routed.sum()) <= TARGET_ERROR:
             return step / 100
     return THRESHOLD_MAX

@@ -55,6 +55,8 @@ what is the wifi password
 reset my password
 change my email address
 log me out
+log off
+sign out
 delete my account
 show me the news
 what is the stock price
@@ -248,6 +250,9 @@ start a new conversation
 start over
 stop talking
 stop it
+run
+stop
+start
 cancel my subscription
 run the numbers
 run a report

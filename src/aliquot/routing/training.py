@@ -17,18 +17,6 @@ from aliquot.tools.contracts import Tool
 
 NONE = "none"
 VARIATIONS = 4
-_PREFIXES = (
-    "please ",
-    "hey, ",
-    "can you tell me ",
-    "could you please ",
-    "i would like to know: ",
-    "hi, ",
-    "quick question: ",
-    "ok so ",
-    "",
-)
-_SUFFIXES = (" please", " thanks", " now", " for me", "?", "", "", "")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -133,30 +121,32 @@ def _negatives(text: str) -> list[str]:
 
 
 def variations(text: str, count: int = VARIATIONS) -> list[str]:
-    """`text` and `count` ways of writing it differently: politeness, other words of one class, a slip of the keyboard."""
+    """`text` and up to `count` ways of writing it differently: other words for the same, left-out articles, a slip of the keyboard."""
     chance = random.Random(zlib.crc32(text.encode()))  # noqa: S311 - variety, not secrecy
     result = [text]
     for n in range(count):
-        words = text.rstrip("?.!").split()
-        if n % 2 == 0:
-            words = [_other_word(word, chance) for word in words]
+        other = _reworded(text.rstrip("?.!"), chance)
+        words = other.split()
         if n % 3 == 1:
             words = [word for word in words if word not in {"the", "a", "an", "of"}] or words
         if n % 4 == 3:
             words = _slip(words, chance)
-        result.append(chance.choice(_PREFIXES) + " ".join(words) + chance.choice(_SUFFIXES))
+        result.append(" ".join(words))
     return list(dict.fromkeys(result))
 
 
-_EXCHANGEABLE = ("start", "stop", "show", "protocol", "machine", "runs")
-
-
-def _other_word(word: str, chance: random.Random) -> str:
-    name = lexicon.class_of(word)
-    if name not in _EXCHANGEABLE or chance.random() < 0.5:
-        return word
-    plural = word.endswith("s")
-    return chance.choice(sorted(other for other in lexicon.CLASSES[name] if other.endswith("s") == plural) or [word])
+def _reworded(text: str, chance: random.Random) -> str:
+    """`text` with one word or phrase exchanged for another of its group."""
+    places = [
+        (match.span(), group)
+        for group in lexicon.EXCHANGEABLE
+        for phrase in group
+        if (match := re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", text)) is not None
+    ]
+    if not places:
+        return text
+    (start, end), group = chance.choice(sorted(places))
+    return text[:start] + chance.choice(group) + text[end:]
 
 
 def _slip(words: list[str], chance: random.Random) -> list[str]:

@@ -36,6 +36,8 @@ class Vocabulary:
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     index: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     """Joined pieces → (slot, value)."""
+    words: frozenset[str] = frozenset()
+    """Every run of letters in them."""
 
     @classmethod
     def of(cls, values: Mapping[str, Iterable[str]]) -> "Vocabulary":
@@ -45,7 +47,8 @@ class Vocabulary:
             for value in known:
                 if (key := key_of(value)) and key not in FUNCTION_WORDS:  # `all` is a value, but not a mention
                     index.setdefault(key, []).append((slot, value))
-        return cls(values=kept, index={key: tuple(entries) for key, entries in index.items()})
+        words = frozenset(piece.text for known in kept.values() for value in known for piece in pieces(value.lower()))
+        return cls(values=kept, index={key: tuple(entries) for key, entries in index.items()}, words=words)
 
     def mentions(self, text: str, ordinary: frozenset[str] = frozenset()) -> list[Mention]:
         """Known values in `text` (normalised), longest first, not overlapping, in their order. `ordinary` words are not misspelt names."""

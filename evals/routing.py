@@ -1,0 +1,206 @@
+"""The router: how often it is right when it answers, how often it answers, how long it takes. Numbers only, never texts.
+
+Own questions (`evals/routing_questions.py`) against the laboratory's five tools and the demo laboratory's vocabulary; MetaTool and
+CLINC150 (paths below the given folder) for tools and intents it was not built for, with their simple baselines beside.
+"""
+
+import asyncio
+import csv
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from aliquot.lab.api import LabApi
+from aliquot.lab.tools import lab_tools
+from aliquot.platform.db import Transaction
+from aliquot.routing.api import RoutingApi
+from aliquot.routing.contracts import PriorCall, Route, RouteQuery
+from aliquot.routing.model import Model
+from aliquot.routing.training import Row
+from aliquot.tools.contracts import Tool
+from evals.routing_questions import Question, questions
+
+_INSTRUMENTS = (
+    "SEQ-01", "PCR-02", "HPLC-03", "CENT-04", "Benchtop sequencer", "Gradient thermocycler", "Quaternary HPLC with diode-array detector",
+    "Refrigerated plate centrifuge", "centrifuge", "spinner", "HPLC", "liquid chromatograph", "chromatograph", "LC", "sequencer",
+    "DNA sequencer", "sequencing machine", "NGS", "thermocycler", "thermal cycler", "cycler", "PCR machine", "PCR",
+)  # fmt: skip
+_PROTOCOLS = ("PCR-STD-35", "LIB-PREP-DNA", "BEAD-CLEANUP", "HPLC-GRAD-10", "SEQ-PE150")
+_NAMES = ("Standard PCR, 35 cycles", "DNA library preparation", "Magnetic bead clean-up", "Reversed-phase gradient, 10 min", "Paired-end sequencing")
+_VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
+    "get_instrument_status": {"instrument": (*_INSTRUMENTS, "all")},
+    "get_run_history": {"instrument": _INSTRUMENTS},
+    "get_protocols": {"instrument": _INSTRUMENTS, "query": (*_PROTOCOLS, *_NAMES)},
+    "start_run": {"instrument": _INSTRUMENTS, "protocol": _PROTOCOLS},
+    "stop_run": {"run": ("R-2026-0012", "R-2026-0007", "R-2026-0003")},
+}
+_NO_DATABASE = cast("Transaction", None)
+
+
+class _Fixed:
+    """A tool with a vocabulary that needs no database."""
+
+    def __init__(self, tool: Tool) -> None:
+        self._tool = tool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tool, name)
+
+    async def vocabulary(self, tx: Transaction) -> dict[str, tuple[str, ...]]:
+        return _VOCABULARY[self._tool.name]
+
+
+def laboratory() -> tuple[Tool, ...]:
+    """The laboratory's tools, with the demo laboratory's words."""
+    return tuple(cast("Tool", _Fixed(tool)) for tool in lab_tools(cast("LabApi", None)))
+
+
+def rows(data_path: Path | None) -> list[dict[str, Any]]:
+    """Measurements as rows {name, measured, n, baseline, notes}; sets that are not there are named as skipped."""
+    began = time.perf_counter()
+    router = RoutingApi(laboratory())
+    fitted = time.perf_counter() - began
+    own = questions()
+    routes, latencies = asyncio.run(_ask(router, own))
+    result: list[dict[str, Any]] = []
+    for part in ("test", "dev"):
+        chosen = [n for n, question in enumerate(own) if question.part == part]
+        result += _judge(part, [own[n] for n in chosen], [routes[n] for n in chosen])
+    result.append(_row("start time", f"{fitted:.2f} s", 1, "-", "one core; training included"))
+    p50, p95 = np.percentile(latencies, [50, 95])
+    result.append(_row("decision p50 / p95", f"{p50:.1f} / {p95:.1f} ms", len(latencies), "20 ms (budget, p95)", "vocabulary cached"))
+    for name, measure in (("MetaTool", _metatool), ("CLINC150", _clinc)):
+        result += measure(data_path) if data_path is not None else [_row(name, "skipped", 0, "-", "no data path given")]
+    return result
+
+
+async def _ask(router: RoutingApi, own: Sequence[Question], *, warm: int = 5) -> tuple[list[Route], list[float]]:
+    routes, latencies = [], []
+    for question in [*own[:warm], *own]:
+        prior = (PriorCall(tool=question.prior[0], arguments=question.prior[1]),) if question.prior else ()
+        began = time.perf_counter()
+        routes.append(await router.route(_NO_DATABASE, RouteQuery(text=question.text, tools=tuple(_VOCABULARY), prior=prior)))
+        latencies.append((time.perf_counter() - began) * 1_000)
+    return routes[warm:], latencies[warm:]
+
+
+def verdict(question: Question, route: Route) -> str:
+    """`right` or `wrong` for a followed route; `asked` for the question back that was wanted; else `abstained`."""
+    if route.accepted:
+        fits = route.tool == question.tool and question.asks is None and _same(route.arguments, question.arguments)
+        return "right" if fits else "wrong"
+    if route.tool is not None and route.missing and route.probability >= route.threshold:
+        return "asked" if route.tool == question.tool and question.asks in route.missing else "asked in vain"
+    return "abstained"
+
+
+def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    words = {"completed": "done", "finished": "done", "aborted": "stopped"}
+
+    def plain(value: Any) -> Any:
+        return words.get(value.lower(), value.lower()) if isinstance(value, str) else value
+
+    return {k: plain(v) for k, v in a.items()} == {k: plain(v) for k, v in b.items()}
+
+
+def _judge(part: str, asked: Sequence[Question], routes: Sequence[Route]) -> list[dict[str, Any]]:
+    verdicts = [verdict(question, route) for question, route in zip(asked, routes, strict=True)]
+    answerable = [v for q, v in zip(asked, verdicts, strict=True) if q.tool is not None and q.asks is None]
+    back = [v for q, v in zip(asked, verdicts, strict=True) if q.asks is not None]
+    outside = [v for q, v in zip(asked, verdicts, strict=True) if q.tool is None]
+    followed = [v for v in verdicts if v in {"right", "wrong"}]
+    acted = [v for v, r in zip(verdicts, routes, strict=True) if v == "wrong" and r.tool in {"start_run", "stop_run"}]
+    share = f"{len(outside) / len(asked):.0%} out of scope"
+    return [
+        _row(f"own, {part}: right tool and arguments, of answerable", *_rate(answerable, "right"), "-", "exact arguments"),
+        _row(f"own, {part}: coverage (followed), of answerable", *_rate(answerable, "right", "wrong"), "-", "at the threshold"),
+        _row(f"own, {part}: wrong, of followed", *_rate(followed, "wrong"), "-", share),
+        _row(f"own, {part}: out-of-scope followed", *_rate(outside, "right", "wrong"), "-", ""),
+        _row(f"own, {part}: asked back where wanted", *_rate(back, "asked"), "-", ""),
+        _row(f"own, {part}: actions proposed wrongly", str(len(acted)), len(asked), "-", "each would still need a confirmation"),
+    ]
+
+
+def _rate(verdicts: Sequence[str], *wanted: str) -> tuple[str, int]:
+    hits, n = sum(v in wanted for v in verdicts), len(verdicts)
+    if n == 0:
+        return "-", 0
+    low, high = wilson(hits, n)
+    return f"{hits / n:.3f} ({low:.3f}–{high:.3f})", n
+
+
+def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    share, spread = hits / n, z * z / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * float(np.sqrt(share * (1 - share) / n + spread / (4 * n)))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _row(name: str, measured: str, n: int, baseline: str, notes: str) -> dict[str, Any]:
+    return {"name": name, "measured": measured, "n": n, "baseline": baseline, "notes": notes}
+
+
+def _metatool(data: Path) -> list[dict[str, Any]]:
+    """Zero-shot: the tool whose description a query fits, among 199, by the router's own model trained on the descriptions."""
+    folder = data / "tools" / "metatool"
+    if not folder.is_dir():
+        return [_row("MetaTool", "skipped", 0, "-", "not in the data folder")]
+    described: dict[str, str] = json.loads((folder / "plugin_des.json").read_text("utf-8"))
+    with (folder / "all_clean_data_half.csv").open(encoding="utf-8", newline="") as file:
+        asked = [(row["Query"], row["Tool"]) for row in csv.DictReader(file)]
+    # A fixed tenth keeps this below a minute; the rule looks at the row, not at how hard it is.
+    asked = [pair for pair in asked if hashlib.sha1(repr(pair).encode(), usedforsecurity=False).digest()[0] < 26]
+    model = Model([Row(f"{name} {text}".lower(), name, n) for n, (name, text) in enumerate(described.items())])
+    first = fifth = 0
+    for query, tool in asked:
+        ranking = [name for name, _ in model.score(query.lower()[:500]).ranking if name != "none"][:5]
+        first, fifth = first + (ranking[:1] == [tool]), fifth + (tool in ranking)
+    n = len(asked)
+    return [
+        _row("MetaTool, zero-shot from descriptions: top-1", _share(first, n), n, ".368 (TF-IDF to descriptions)", "199 tools, 1 in 10 queries"),
+        _row("MetaTool, zero-shot from descriptions: top-5", _share(fifth, n), n, ".532 (TF-IDF to descriptions)", ""),
+    ]
+
+
+def _clinc(data: Path) -> list[dict[str, Any]]:
+    """Few-shot: ten utterances of each of 150 intents, none of them out of scope, against the validation part."""
+    path = data / "router" / "clinc150" / "data_full_train_val.json"
+    if not path.is_file():
+        return [_row("CLINC150", "skipped", 0, "-", "not in the data folder")]
+    parts: dict[str, list[list[str]]] = json.loads(path.read_text("utf-8"))
+    taken: dict[str, int] = {}
+    train: list[Row] = []
+    for text, intent in parts["train"]:
+        taken[intent] = taken.get(intent, 0) + 1
+        if taken[intent] <= 10:
+            train.append(Row(text, intent, len(train)))
+    model = Model(train)
+    inside = [(model.score(text), intent) for text, intent in parts["val"][::3]]
+    outside = [model.score(text) for text, _ in parts["oos_val"]]
+    right = sum(_best(scored.ranking) == intent for scored, intent in inside)
+    routed = [_best(scored.ranking) == intent for scored, intent in inside if scored.probability >= model.threshold]
+    refused = sum(scored.probability < model.threshold for scored in outside)
+    n = len(inside)
+    notes = f"threshold {model.threshold:.2f}, read off the training rows"
+    return [
+        _row("CLINC150, 10 per intent: accuracy in scope", _share(right, n), n, ".930 (SVM on all 100 per intent)", "150 intents"),
+        _row("CLINC150, 10 per intent: followed, and wrong of these", f"{_share(len(routed), n)}; {_share(len(routed) - sum(routed), len(routed))}", n, "-", notes),
+        _row("CLINC150: out-of-scope refused", _share(refused, len(outside)), len(outside), ".145 (SVM)", "no out-of-scope row in training"),
+    ]  # fmt: skip
+
+
+def _best(ranking: tuple[tuple[str, float], ...]) -> str:
+    return next((name for name, _ in ranking if name != "none"), "none")
+
+
+def _share(hits: int, n: int) -> str:
+    if n == 0:
+        return "-"
+    low, high = wilson(hits, n)
+    return f"{hits / n:.3f} ({low:.3f}–{high:.3f})"
