@@ -85,6 +85,7 @@ async def work(url: str, folder: Path, keys: Path, at: int) -> None:
 
 def main() -> None:
     url, folder, keys = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    Database(url)  # imports the driver, connects to nothing: what is imported here is not imported again by each child
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -139,16 +139,17 @@ async def test_seq_is_null_until_the_log_holds_the_event(house: House) -> None:
     assert isinstance((await admin.get("/api/audit", params={"actor": "ada"})).json()["items"][0]["seq"], int)
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["limit=0", "limit=201", "limit=x", "after=x", "from=yesterday", "from=2026-03-02T09:30:00", "actor=", "actor=%00", "record=a:%00",
-     "from=2026-03-02T09:30:00Z&to=2026-03-02T09:30:00Z", "actor=" + "x" * 301],
-)  # fmt: skip
-async def test_bad_queries(house: House, query: str) -> None:
+BAD_QUERIES = [
+    "limit=0", "limit=201", "limit=x", "after=x", "from=yesterday", "from=2026-03-02T09:30:00", "actor=", "actor=%00", "record=a:%00",
+    "from=2026-03-02T09:30:00Z&to=2026-03-02T09:30:00Z", "actor=" + "x" * 301,
+]  # fmt: skip
+
+
+async def test_bad_queries(house: House) -> None:
     admin = await house.logged_in("admin")
-    answer = await admin.get(f"/api/audit?{query}")
-    assert answer.status_code == 422, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
+    for query in BAD_QUERIES:
+        answer = await admin.get(f"/api/audit?{query}")
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), query
 
 
 async def test_what_is_not_there(house: House) -> None:
@@ -247,18 +248,14 @@ async def test_an_export_over_http_verifies(house: House, tmp_path: Path) -> Non
     assert (report.findings, report.count) == ([], 5)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        '{"from":"x"}',
-        '{"until":null}',
-        '{"from":"2026-03-02T09:30:00"}',
-        "[1]",
-        '{"from":"2026-03-02T09:30:00Z","to":"2026-03-01T09:30:00Z"}',
-        "{",
-    ],
-)
-async def test_bad_export_bodies(house: House, body: str) -> None:
+BAD_BODIES = [
+    '{"from":"x"}', '{"until":null}', '{"from":"2026-03-02T09:30:00"}', "[1]", "{",
+    '{"from":"2026-03-02T09:30:00Z","to":"2026-03-01T09:30:00Z"}',
+]  # fmt: skip
+
+
+async def test_bad_export_bodies(house: House) -> None:
     reviewer = await house.logged_in("reviewer")
-    answer = await reviewer.post("/api/audit/export", content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 422
+    for body in BAD_BODIES:
+        answer = await reviewer.post("/api/audit/export", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 422, body
