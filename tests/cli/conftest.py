@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.chat.conftest import MODELS
-from tests.conftest import LOGINS, TEMPLATE, Cluster, Urls
+from tests.conftest import Cluster, Urls
 from tests.peers.fixtures import model_host  # noqa: F401 - a fixture
 from tests.peers.models_server import ModelHost, ModelServer
-from tests.site import PASSWORD, Site, running_site
+from tests.site import PASSWORD, Seeded, Site, running_site, seeded  # noqa: F401 - a fixture
 
 DEADLINE = 30.0
 _SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
@@ -30,31 +31,24 @@ _SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
 @contextmanager
-def _serving(cluster: Cluster, name: str, folder: Path, **settings: Any) -> Iterator[Site]:
+def _serving(urls: Urls, folder: Path, made: Seeded, **settings: Any) -> Iterator[Site]:
     """A site in a thread of its own, shared by the tests of this process: starting one costs more than asking it."""
-    database = f"t_cli_{name}_{os.getpid()}"
-    cluster.create(database, TEMPLATE)
-    logins = {"app": LOGINS.app, "sequencer": LOGINS.sequencer, "reader": LOGINS.reader, "owner": "owner-secret"}
-    urls = Urls(
-        **{login: cluster.url(f"aliquot_{login}", password, database) for login, password in logins.items()},
-        superuser=cluster.postgres.superuser_url(database), name=database,
-    )  # fmt: skip
     found: list[Site] = []
     failed: list[BaseException] = []
     started, loop, stop = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
 
     async def serve() -> None:
         try:
-            async with running_site(urls, folder, shutdown_seconds=0.2, **settings) as site:
+            async with running_site(urls, folder, made, shutdown_seconds=0.2, **settings) as site:
                 found.append(site)
                 started.set()
                 await stop.wait()
-        except BaseException as error:  # shown by the assertion below
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion below
             failed.append(error)
         finally:
             started.set()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name=f"site {name}", daemon=True)
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
     try:
         assert started.wait(60)
@@ -64,7 +58,6 @@ def _serving(cluster: Cluster, name: str, folder: Path, **settings: Any) -> Iter
         loop.call_soon_threadsafe(stop.set)
         thread.join(20)
         loop.close()
-        cluster.drop(database)
 
 
 async def _for_one_test(shared: Site) -> AsyncIterator[Site]:
@@ -75,8 +68,8 @@ async def _for_one_test(shared: Site) -> AsyncIterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def shared_site(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with _serving(cluster, "plain", tmp_path_factory.mktemp("plain")) as site:
+def shared_site(cluster: Cluster, seeded: Seeded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:  # noqa: F811 - the fixture
+    with cluster.database(seeded.template) as urls, _serving(urls, tmp_path_factory.mktemp("plain") / "data", seeded) as site:
         yield site
 
 
@@ -86,11 +79,16 @@ def shared_model_server(model_host: ModelHost) -> ModelServer:  # noqa: F811 - t
 
 
 @pytest.fixture(scope="session")
-def shared_model_site(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, shared_model_server: ModelServer) -> Iterator[Site]:
+def shared_model_site(
+    cluster: Cluster,
+    seeded: Seeded,  # noqa: F811 - the fixture
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_model_server: ModelServer,
+) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("model")
     models = folder / "models.toml"
     models.write_text(MODELS.format(url=shared_model_server.openai_url))
-    with _serving(cluster, "model", folder / "data", models=models) as site:
+    with cluster.database(seeded.template) as urls, _serving(urls, folder / "data", seeded, models=models) as site:
         yield site
 
 
@@ -123,6 +121,27 @@ async def runs_of(site: Site, instrument: str) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["items"]
     return found
+
+
+async def colleague(site: Site) -> httpx2.AsyncClient:
+    """A second scientist, logged in; the same for all tests."""
+    admin, email = await site.client("admin"), "colleague@demo.lab"
+    body = {"email": email, "name": "Otto Other", "roles": ["scientist"]}
+    made = await admin.post("/api/admin/users", json=body)
+    if made.status_code == 201:
+        http = await site.anonymous()
+        once = made.json()["password"]
+        token = (await http.post("/api/auth/login", json={"email": email, "password": once})).json()["token"]
+        changed = await http.post(
+            "/api/auth/password",
+            json={"old_password": once, "new_password": PASSWORD},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        assert changed.status_code == 204, changed.text
+    http = await site.anonymous()
+    token = (await http.post("/api/auth/login", json={"email": email, "password": PASSWORD})).json()["token"]
+    http.headers["Authorization"] = f"Bearer {token}"
+    return http
 
 
 async def stop_runs(site: Site, instrument: str) -> None:
@@ -207,7 +226,10 @@ async def client(tmp_path: Path) -> AsyncIterator[Callable[[str], Client]]:
 
 
 async def token_of(at: Site, role: str = "scientist") -> str:
-    http = await at.client(role)
+    return bearer(await at.client(role))
+
+
+def bearer(http: httpx2.AsyncClient) -> str:
     return str(http.headers["Authorization"].removeprefix("Bearer "))
 
 
@@ -375,4 +397,17 @@ async def terminal(client: Client, *arguments: str, **environment: str) -> Async
         shown.close()
 
 
-__all__ = ["PASSWORD", "Client", "Ended", "Proxy", "Terminal", "dropping", "runs_of", "stop_runs", "terminal", "token_of"]
+__all__ = [
+    "PASSWORD",
+    "Client",
+    "Ended",
+    "Proxy",
+    "Terminal",
+    "bearer",
+    "colleague",
+    "dropping",
+    "runs_of",
+    "stop_runs",
+    "terminal",
+    "token_of",
+]

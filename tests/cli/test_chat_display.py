@@ -159,7 +159,7 @@ def test_a_pipe_gets_the_answer_alone() -> None:
             ("done", {"state": "done"}),
         )
     )
-    assert out.replace("\n", "") == TABLE.replace("\n", "")
+    assert out == TABLE
     assert aside.splitlines() == [
         "· get_instrument_status(instrument: PCR-02) …",
         "· get_instrument_status ok after 1.23 s: PCR-02 is idle.",

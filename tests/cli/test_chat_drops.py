@@ -15,13 +15,13 @@ STATUS = ToolCall(name="get_instrument_status", arguments={"instrument": "PCR-02
 START = ToolCall(name="start_run", arguments={"instrument": "PCR-02", "protocol": "PCR-STD-35"}, id="call_s")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 async def test_an_answer_survives_cut_connections(model_site: Site, model_server: ModelServer, client: Clients, seed: int) -> None:
     model_server.script(Turn(text="Let me look.", tool_calls=(STATUS,)), Turn(text=WORDS, itl=0.005))
     token = await token_of(model_site)
-    cuts = [random.Random(seed).choice([0, 1, 120, 250, 700, 1_500, 4_000]) for _ in range(9)]
-    # The first connection carries the greeting and the question; it is cut too, but not before the client knows the server.
-    async with dropping(model_site.url, seed, [900, *cuts]) as proxy:
+    cuts = random.Random(seed).choices([0, 1, 120, 250, 700, 1_500, 4_000], k=9)
+    # The first connection is the greeting: a server that was never there is not waited for.
+    async with dropping(model_site.url, seed, [100_000, *cuts]) as proxy:
         here = client(proxy.url)
         ended = await here.run("Is PCR-02 ready?", ALIQUOT_TOKEN=token)
         assert ended.code == 0, ended.err
@@ -37,11 +37,10 @@ async def test_an_answer_survives_cut_connections(model_site: Site, model_server
 async def test_the_question_is_asked_once_although_its_answer_was_lost(
     model_site: Site, model_server: ModelServer, client: Clients
 ) -> None:
-    """The second connection dies after the server took the question and before a byte came back; then five more do."""
+    """The second connection dies after the server took the question and before a byte came back; then two more do."""
     token = await token_of(model_site)
-    async with dropping(model_site.url, 1, [10_000, 0, 0, 0]) as proxy:
+    async with dropping(model_site.url, 1, [100_000, 0, 0, 0]) as proxy:
         here = client(proxy.url)
-        # `--continue` has nothing to continue here; every request uses a connection of its own through the idle proxy.
         ended = await here.run("hello", "--json", ALIQUOT_TOKEN=token)
     assert ended.code == 0, ended.out
     assert len(model_server.requests) == 1
@@ -50,12 +49,12 @@ async def test_the_question_is_asked_once_although_its_answer_was_lost(
     assert [message["role"] for message in messages] == ["assistant", "user"]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_a_confirmed_action_happens_once(model_site: Site, model_server: ModelServer, client: Clients, seed: int) -> None:
     model_server.script(Turn(tool_calls=(START,)), Turn(text="The run has been started."))
     token = await token_of(model_site)
-    cuts = [random.Random(seed).choice([0, 1, 300, 900, 2_000]) for _ in range(8)]
-    async with dropping(model_site.url, seed, [900, *cuts]) as proxy:
+    cuts = random.Random(seed).choices([0, 1, 300, 900, 2_000], k=8)
+    async with dropping(model_site.url, seed, [100_000, *cuts]) as proxy:
         ended = await client(proxy.url).run("Start the PCR", "--yes", "--json", ALIQUOT_TOKEN=token)
     assert ended.code == 0, ended.out
     assert [(call["name"], call["outcome"]) for call in ended.document["tool_calls"]] == [("start_run", None), ("start_run", "ok")]
@@ -66,7 +65,7 @@ async def test_a_confirmed_action_happens_once(model_site: Site, model_server: M
 async def test_a_lost_connection_is_mentioned_once_and_discreetly(model_site: Site, model_server: ModelServer, client: Clients) -> None:
     model_server.script(Turn(text=WORDS, itl=0.01))
     token = await token_of(model_site)
-    async with dropping(model_site.url, 2, [2_500]) as proxy:
+    async with dropping(model_site.url, 2, [100_000, 100_000, 2_500]) as proxy:
         ended = await client(proxy.url).run("hello", ALIQUOT_TOKEN=token)
     assert ended.code == 0, ended.err
     assert ended.out.strip() == WORDS

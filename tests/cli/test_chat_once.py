@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.conftest import PASSWORD, Client, token_of
+from tests.cli.conftest import PASSWORD, Client, bearer, colleague, runs_of, stop_runs, token_of
 from tests.site import Site
 
 Clients = Callable[[str], Client]
@@ -53,8 +53,7 @@ async def test_an_action_waits_with_exit_code_3_and_its_preview(site: Site, clie
     assert ended.code == 3
     assert ended.document["approval"]["state"] == "pending"
     assert ended.document["approval"]["preview"]["summary"]
-    runs = (await (await site.client("scientist")).get("/api/instruments/PCR-02/runs")).json()
-    assert "running" not in str(runs)
+    assert await runs_of(site, "PCR-02") == []
 
 
 async def test_yes_confirms_and_follows_to_the_result(site: Site, client: Clients) -> None:
@@ -65,21 +64,19 @@ async def test_yes_confirms_and_follows_to_the_result(site: Site, client: Client
     assert document["run_id"] == document["runs"][1]
     assert [(call["name"], call["outcome"]) for call in document["tool_calls"]] == [("start_run", None), ("start_run", "ok")]
     assert document["approval"] is None
-    instrument = (await (await site.client("scientist")).get("/api/instruments/PCR-02")).json()
-    assert instrument["state"] in ("running", "warming_up"), instrument
+    assert len(await runs_of(site, "PCR-02")) == 1
+    await stop_runs(site, "PCR-02")
 
 
 async def test_yes_never_decides_what_needs_somebody_else(site: Site, client: Clients) -> None:
     """HPLC-03 runs for somebody else: stopping it needs a signature."""
-    scientist = await site.client("scientist")
-    runs = (await scientist.get("/api/instruments/HPLC-03/runs")).json()
-    running = next(run for run in runs["items"] if run["state"] == "running")
-    ended = await client(site.url).run(f"Stop run {running['code']} because of a leak", "--yes", ALIQUOT_TOKEN=await token_of(site))
-    if ended.code == 3:
-        assert "may sign" in ended.err
-    again = (await scientist.get("/api/instruments/HPLC-03/runs")).json()
-    assert next(run for run in again["items"] if run["id"] == running["id"])["state"] == "running"
+    (running,) = await runs_of(site, "HPLC-03")
+    ended = await client(site.url).run(
+        f"Stop run {running['code']} because of a leak", "--yes", ALIQUOT_TOKEN=bearer(await colleague(site))
+    )
     assert ended.code == 3, ended.out + ended.err
+    assert "somebody else who may sign has to" in ended.err
+    assert [run["id"] for run in await runs_of(site, "HPLC-03")] == [running["id"]]
 
 
 async def test_an_api_key_may_ask_but_not_confirm(site: Site, client: Clients) -> None:

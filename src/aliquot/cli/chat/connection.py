@@ -66,7 +66,9 @@ class Connection:
         self._reached = False
         headers = {"User-Agent": f"aliquot-chat/{aliquot.__version__}", "Accept-Encoding": "identity"}
         # A proxy of the environment has no business between this machine and itself.
-        self._http = httpx2.Client(base_url=url, timeout=_TIMEOUT, headers=headers, trust_env=not is_loopback(url))
+        # A connection per request: a person thinks longer than a server keeps an idle one.
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        self._http = httpx2.Client(base_url=url, timeout=_TIMEOUT, headers=headers, limits=limits, trust_env=not is_loopback(url))
 
     def close(self) -> None:
         self._http.close()

@@ -47,11 +47,13 @@ class PlainScreen(Screen):
 
     def __init__(self, out: TextIO, aside: TextIO, *, thinking: bool = False) -> None:
         self._out, self._aside, self._thinking = out, aside, thinking
+        # Remarks amid an answer start on a line of their own where both are seen together; a pipe gets the answer unchanged.
+        self._together = out is aside or (out.isatty() and aside.isatty())
         self._open: TextIO | None = None
         """Where a line was begun and not ended."""
 
     def end(self) -> None:
-        self._newline()
+        self._end_line()
 
     def show(self, event: RunEvent, transcript: Transcript) -> None:
         if event.kind == "text_delta":
@@ -62,7 +64,7 @@ class PlainScreen(Screen):
         elif event.kind == "error":
             self.failure(event.text("detail") or "The answer failed.")
         elif event.kind == "done":
-            self._newline()
+            self._end_line()
             for text in closing_lines(transcript):
                 self.note(text)
         elif (line := progress(event, transcript)) is not None:
@@ -98,6 +100,10 @@ class PlainScreen(Screen):
         self._open = None if text.endswith("\n") else stream
 
     def _newline(self) -> None:
+        if self._together or self._open is self._aside:
+            self._end_line()
+
+    def _end_line(self) -> None:
         if self._open is not None:
             print(file=self._open, flush=True)
             self._open = None

@@ -43,9 +43,8 @@ class ServerFile:
                 if status.st_uid != os.getuid() or status.st_mode & 0o077:
                     return Remembered(self._url)
                 values = json.loads(file.read(_FILE_BYTES))
-            found = Remembered(**{k: v for k, v in values.items() if isinstance(v, str)})
-            if found.url == self._url:
-                return found
+            if isinstance(values, dict) and values.get("url") == self._url:
+                return Remembered(**{k: v for k, v in values.items() if isinstance(v, str)})
         return Remembered(self._url)
 
     def update(self, **changes: str | None) -> None:
