@@ -15,14 +15,11 @@ def root(hashes: bytes) -> bytes:
     """The Merkle tree hash over leaf (or node) hashes, given as one string of 32-byte hashes."""
     if not hashes:
         return sha256(b"").digest()
-    level = [hashes[i : i + HASH] for i in range(0, len(hashes), HASH)]
-    while len(level) > 1:
+    while len(hashes) > HASH:
+        paired = [sha256(b"\x01" + hashes[at : at + 2 * HASH]).digest() for at in range(0, len(hashes) - HASH, 2 * HASH)]
         # An odd node at the end goes up unchanged: the same tree as RFC 6962's split at the largest power of two.
-        paired = [sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
-        if len(level) % 2:
-            paired.append(level[-1])
-        level = paired
-    return level[0]
+        hashes = b"".join(paired) + hashes[len(paired) * 2 * HASH :]
+    return hashes
 
 
 def tile_roots(hashes: bytes) -> bytes:

@@ -10,15 +10,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from aliquot.kernel.clock import SystemClock
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.errors import NoCheckpoint, NoLogKey
 from aliquot.ledger.note import LogKey
 from aliquot.ledger.sequencer import Sequencer
 from aliquot.platform.db import Database
 from aliquot.platform.vault import Vault
-from tests.conftest import ManualClock
+from tests.conftest import ManualClock, Urls
 from tests.ledger.conftest import append
 
 
@@ -86,6 +88,38 @@ async def test_a_period_exports_an_unbroken_part(
     empty = await export(database, ledger, tmp_path / "e.zip", since=starts[0] - timedelta(days=9), until=starts[0])
     code, report = verify(empty, "--vkey", log_key.vkey)
     assert (code, report["events"]["count"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        ("UPDATE audit_event SET body = replace(convert_from(body, 'UTF8'), 'anonymous', 'admin')::bytea WHERE id = :id", "edited"),
+        ("DELETE FROM audit_event WHERE id = :id", "removed"),
+        ("UPDATE audit_log SET event_id = gen_random_uuid() WHERE event_id = :id", "removed"),
+    ],
+)
+async def test_what_a_superuser_does_silently_is_named(
+    database: Database,
+    ledger: LedgerApi,
+    sequencer: Sequencer,
+    urls: Urls,
+    log_key: LogKey,
+    vault: Vault,
+    tmp_path: Path,
+    statement: str,
+    fault: str,
+) -> None:
+    """The triggers do not hold a superuser; the export shows what he did."""
+    await append(database, ledger, 300)
+    await sequencer.run_once()
+    with psycopg.connect(urls.superuser) as conn:
+        ((event_id,),) = conn.execute("SELECT event_id FROM audit_log WHERE seq = 270").fetchall()
+        conn.execute("SET session_replication_role = replica")
+        conn.execute(statement.replace(":id", "%s"), [event_id])
+    bundle = await export(database, LedgerApi(vault, SystemClock(), key=log_key), tmp_path / "b.zip")
+    code, report = verify(bundle, "--vkey", log_key.vkey)
+    named = [(f["fault"], f["seq"]) for f in report["findings"]]
+    assert (code, named) == ({"edited": 20, "removed": 21}[fault], [(fault, 270)])
 
 
 async def test_without_a_key_or_a_checkpoint_nothing_is_exported(

@@ -16,6 +16,7 @@ from aliquot.ledger.files import LogFiles
 from aliquot.ledger.note import LogKey, load_log_key, parse_checkpoint
 from aliquot.ledger.sequencer import Sequencer
 from aliquot.platform.db import Database
+from aliquot.platform.vault import Vault
 from tests.conftest import Urls
 from tests.ledger.conftest import an_event, append, check_files, logged, until
 
@@ -119,8 +120,8 @@ async def writer(database: Database, ledger: LedgerApi, number: int) -> int:
     return committed
 
 
-async def test_running_it_signs_soon_after_a_commit(database: Database, vault: object, sequencer: Sequencer, log_key: LogKey) -> None:
-    ledger = LedgerApi(vault, SystemClock(), wake=sequencer.wake)  # type: ignore[arg-type]  # the fixture's Vault
+async def test_running_it_signs_soon_after_a_commit(database: Database, vault: Vault, sequencer: Sequencer, log_key: LogKey) -> None:
+    ledger = LedgerApi(vault, SystemClock(), wake=sequencer.wake)
     task = asyncio.create_task(sequencer.run())
     for size in (1, 2, 3):
         await append(database, ledger, 1)
@@ -132,6 +133,25 @@ async def test_running_it_signs_soon_after_a_commit(database: Database, vault: o
 
 async def covers(database: Database, key: LogKey, size: int) -> bool:
     return await signed_size(database, key) >= size
+
+
+async def test_a_lost_connection_is_a_new_election(
+    database: Database, vault: Vault, sequencer: Sequencer, urls: Urls, log_key: LogKey
+) -> None:
+    ledger = LedgerApi(vault, SystemClock(), wake=sequencer.wake)
+    task = asyncio.create_task(sequencer.run())
+    await append(database, ledger, 1)
+    await until(lambda: covers(database, log_key, 1))
+    with psycopg.connect(urls.superuser) as conn:
+        ended = conn.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE usename = 'aliquot_sequencer' AND datname = current_database()"
+        ).fetchone()
+    assert ended == (1,)
+    await append(database, ledger, 1)
+    await until(lambda: covers(database, log_key, 2))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def signed_size(database: Database, key: LogKey) -> int:

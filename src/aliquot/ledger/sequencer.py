@@ -17,7 +17,7 @@ from contextlib import suppress
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aliquot.kernel.clock import Clock
@@ -76,10 +76,13 @@ class Sequencer:
             try:
                 await self._serve(until_idle=False)
             except LogRefused as error:
+                if self.refused != str(error):
+                    log.error("ledger_refused", reason=str(error))
                 self.refused = str(error)
-                log.error("ledger_refused", reason=self.refused)
-            except (DBAPIError, OSError) as error:
+            except (SQLAlchemyError, OSError) as error:
                 log.warning("sequencer_interrupted", error=type(error).__name__)
+            except Exception:  # a bug must not end the log for good: health shows the backlog, the next try may succeed
+                log.exception("sequencer_failed")
             await asyncio.sleep(self._poll)
 
     async def run_once(self) -> None:
