@@ -142,7 +142,12 @@ def preview_document(approval: Approval) -> dict[str, Any]:
 
 def _result(use: dict[str, str], report: CallReport) -> dict[str, Any]:
     text = canonical_json(report.result.data).decode() if report.result is not None else report.error_text or report.summary
-    result: dict[str, Any] = {"outcome": report.outcome, "text": text, "error_code": report.error_code, "rendered": report.rendered or report.summary}
+    result: dict[str, Any] = {
+        "outcome": report.outcome,
+        "text": text,
+        "error_code": report.error_code,
+        "rendered": report.rendered or report.summary,
+    }
     if report.decision is not None and report.outcome == "denied":
         result["reasons"] = [{"policy_id": reason.policy_id, "text": reason.text} for reason in report.decision.reasons]
     return use | result

@@ -262,11 +262,12 @@ class Executor:
         )
 
 
-def started_event(run: Any) -> RunStarted:
+def started_event(run: Any, session_id: str | None = None) -> RunStarted:
     """The first event of a run."""
     return RunStarted(
         conversation_id=str(run.conversation_id),
         message_id=str(run.message_id),
+        session_id=session_id,
         user_message_id=str(run.user_message_id) if run.user_message_id and run.kind == "chat" else None,
         parent_run_id=str(run.parent_run_id) if run.parent_run_id else None,
     )

@@ -79,8 +79,10 @@ class RunService:
         values = self._row(principal, conversation.id, "chat") | {
             "user_message_id": user_message_id, "model": request.model, "idempotency_key": key, "request_sha256": fingerprint,
         }  # fmt: skip
-        await self._begin(tx, principal, values, {"message": text.encode()})
-        return Started(run_id=values["id"], conversation_id=conversation.id, session_id=conversation.client_id or str(conversation.id))
+        session_id = conversation.client_id or str(conversation.id)
+        shown = session_id if conversation.kind == "session" else None
+        await self._begin(tx, principal, values, {"message": text.encode()}, session_id=shown)
+        return Started(run_id=values["id"], conversation_id=conversation.id, session_id=session_id)
 
     async def start_tool(self, tx: Transaction, request: StartToolCall) -> Started:
         """A direct tool call: the call is a step already answered, so the loop executes it and renders the result."""
@@ -266,6 +268,7 @@ class RunService:
         *,
         step: Step | None = None,
         tool: str | None = None,
+        session_id: str | None = None,
     ) -> None:
         """Insert the run with its first event, its first step and its audit event; execute after the commit."""
         run_id = values["id"]
@@ -277,7 +280,7 @@ class RunService:
             await self._runs.save_step(tx, run_id, principal.id, step)
         row = await self._runs.get(tx, run_id)
         emitter = RunEmitter(self._writer, self._runs, self._clock, run_id, principal.id, 0)
-        await emitter.commit_with(tx, self._owner, [started_event(row)])
+        await emitter.commit_with(tx, self._owner, [started_event(row, session_id)])
         await self._ledger.append(
             tx,
             AuditEvent(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from aliquot.cli.chat.command import chat
 from aliquot.cli.common import sentences
 from aliquot.cli.user import app as user
 from aliquot.platform.settings import SettingsError, load_settings
@@ -17,6 +18,7 @@ app = typer.Typer(
 db = typer.Typer(help="The database schema.", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(user, name="user")
+app.command()(chat)
 
 
 @app.command()

@@ -102,6 +102,12 @@ def validation_problem(errors: Sequence[Any]) -> InvalidInput:
     return InvalidInput(f"{first['field']}: {first['message']}", errors=listed)
 
 
+def bug_response(error: Exception) -> JSONResponse:
+    """The answer to an error nobody expected: its kind and place are logged, never its message, and nothing of it is shown."""
+    log.error("unhandled_error", error=type(error).__name__, trace=places(error))
+    return problem_response(Problem())
+
+
 def install_problem_handlers(app: FastAPI, shape: Callable[[Request, Problem], JSONResponse | None] | None = None) -> None:
     """Answer every refusal of `app` as a problem document. `shape` may give another form for some paths (`/v1`)."""
 
@@ -127,11 +133,6 @@ def install_problem_handlers(app: FastAPI, shape: Callable[[Request, Problem], J
         response.headers.update(error.headers or {})
         return response
 
-    async def on_bug(request: Request, error: Exception) -> JSONResponse:
-        log.error("unhandled_error", path=request.url.path, error=type(error).__name__, trace=places(error))
-        return answer(request, Problem())
-
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_bug)

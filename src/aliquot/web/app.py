@@ -17,10 +17,10 @@ from aliquot.identity.http import router as identity_router
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import Problem
 from aliquot.lab.http import router as lab_router
-from aliquot.ledger.http import router as ledger_router
 from aliquot.models.http import router as models_router
-from aliquot.platform.http import install_problem_handlers
+from aliquot.platform.http import bug_response, install_problem_handlers
 from aliquot.policy.http import router as policy_router
+from aliquot.records.http import router as records_router
 from aliquot.tools.http import router as tools_router
 from aliquot.web.aliases import Aliases
 from aliquot.web.health import router as health_router
@@ -32,7 +32,7 @@ from aliquot.web.wire.events import EventsEncoder
 log = structlog.get_logger(__name__)
 
 _ROUTERS = (
-    health_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, ledger_router, openai_router,
+    health_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router, openai_router,
 )  # fmt: skip
 
 
@@ -93,17 +93,22 @@ class RequestLog:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
-        status = 500
+        status, begun = 500, False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
+                begun = True
                 status = message["status"]
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
+        except Exception as error:  # noqa: BLE001 - a bug: answered without detail, and nothing of it reaches the server's log
+            answer = bug_response(error)
+            if not begun:
+                await answer(scope, receive, send_with_id)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")  # the template, never the path with its ids
             seconds = time.perf_counter() - started

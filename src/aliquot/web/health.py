@@ -81,11 +81,16 @@ async def _ledger(services: Services) -> dict[str, Any]:
             status = await services.ledger.status(tx)
     except Problem:
         return {"status": "down", "detail": "the audit log is not reachable"}
-    age = status.backlog_seconds
+    age = status.waiting_seconds
     services.metrics.ledger_backlog.set(age)
     if services.sequencer.refused is not None:
         return {"status": "down", "detail": "the audit log was found altered and is not extended"}
-    return {"status": "ok" if age < _BACKLOG_SECONDS_MAX else "degraded", "backlog_seconds": round(age, 1), "size": status.size}
+    return {
+        "status": "ok" if age < _BACKLOG_SECONDS_MAX else "degraded",
+        "waiting": status.waiting,
+        "waiting_seconds": round(age, 1),
+        "size": status.size,
+    }
 
 
 def _models(services: Services) -> dict[str, Any]:
