@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from aliquot.identity.contracts import SYSTEM
 from aliquot.kernel.problems import InvalidInput, Problem
 from aliquot.lab import views
-from aliquot.lab.contracts import Caller, InstrumentRun, NewInstrument, PastRun, StartRun
+from aliquot.lab.contracts import Caller, InstrumentRun, NewInstrument, PastRun, Result, StartRun
 from aliquot.lab.drivers import DriverError, Handle, Observation, RunSpec
 from aliquot.lab.drivers.simulated import SimulatedDriver
 from aliquot.lab.errors import (
@@ -71,6 +71,31 @@ async def test_a_restart_in_the_middle_changes_nothing(bench: Bench) -> None:
     assert (await bench.run(run.code)).state == "done"
     assert await bench.advance() == 1
     assert (await bench.run(run.code)).ends_at == run.ends_at  # when it ended, not when somebody looked
+
+
+async def test_the_next_run_needs_no_sweep_in_between(bench: Bench) -> None:
+    first = await bench.start()
+    bench.clock.advance(TOTAL)
+    second = await bench.start()
+    assert [(await bench.run(run.code)).state for run in (first, second)] == ["done", "warming_up"]
+    assert [event["record"]["id"] for event in await bench.events("instrument_run.finished")] == [first.code]
+
+
+async def test_pauses_add_up(bench: Bench) -> None:
+    run, caller = await bench.start(), Caller(principal=bench.ann)
+    bench.clock.advance(70)
+    for pause in (1_000, 500):
+        async with bench.db.begin() as tx:
+            assert (await bench.lab.pause_run(tx, caller, run.code)).ends_at is None
+        bench.clock.advance(pause)
+        bench.lab = bench.restarted()
+        assert await bench.state() == "paused"
+        async with bench.db.begin() as tx:
+            await bench.lab.resume_run(tx, caller, run.code)
+        bench.clock.advance(10)
+    assert run.ends_at is not None
+    assert (await bench.run(run.code)).ends_at == run.ends_at + timedelta(seconds=1_500)
+    assert (await bench.run(run.code)).progress == pytest.approx(90 / TOTAL)
 
 
 async def test_results_follow_from_the_run_alone(bench: Bench) -> None:
@@ -389,6 +414,25 @@ async def test_a_device_that_does_not_answer(make_bench: Callable[..., Bench], m
     driver.silent = False
     assert await bench.advance() == 1
     assert driver.started == ["k"]
+
+
+class Withholding(SimulatedDriver):
+    """A device that keeps the results of one instrument to itself."""
+
+    async def results(self, spec: RunSpec, handle: Handle) -> tuple[Result, ...]:
+        if spec.instrument == "PCR-02":
+            raise DriverError("no results")
+        return await super().results(spec, handle)
+
+
+async def test_one_device_without_results_does_not_hold_up_the_others(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(drivers={"simulated": Withholding()})
+    await bench.furnish()
+    await bench.start("PCR-02")
+    good = await bench.start("PCR-05")
+    bench.clock.advance(TOTAL)
+    assert await bench.advance() == 1
+    assert (await bench.run(good.code)).results
 
 
 async def test_a_missing_driver_is_offline_not_a_crash(make_bench: Callable[..., Bench]) -> None:

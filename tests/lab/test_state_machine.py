@@ -99,6 +99,11 @@ class Machine(RuleBasedStateMachine):
         self.bench.clock.advance(seconds)
         self.model.pass_time(seconds)
 
+    @rule(seconds=st.sampled_from([-1, 0, 1, COOL_DOWN]))
+    def time_passes_to_about_the_end(self, seconds: int) -> None:
+        if self.model.active and not self.model.paused:
+            self.time_passes(max(0, self.model.total - self.model.worked + seconds))
+
     @rule()
     def restart(self) -> None:
         self.bench.lab = self.bench.restarted()
