@@ -26,7 +26,7 @@ def main(module: str) -> None:
 
 
 def sa_metadata() -> sa.MetaData:
-    from aliquot.platform.db import metadata
+    from aliquot.platform.db import metadata  # noqa: PLC0415 - read after the tables were added
 
     return metadata
 

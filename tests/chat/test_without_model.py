@@ -71,7 +71,9 @@ async def test_a_viewer_cannot_start_a_run(site: Site) -> None:
     viewer = await site.client("viewer")
     heard = await ask(viewer, "Start PCR-STD-35 on PCR-02")
     assert heard.of("approval_required") == []
-    direct = await viewer.post("/api/chat/tools", json={"name": "start_run", "arguments": {"instrument": "PCR-02", "protocol": "PCR-STD-35"}})
+    direct = await viewer.post(
+        "/api/chat/tools", json={"name": "start_run", "arguments": {"instrument": "PCR-02", "protocol": "PCR-STD-35"}}
+    )
     assert direct.status_code in (403, 404)
     assert direct.headers["content-type"] == "application/problem+json"
 
@@ -197,7 +199,7 @@ async def test_nothing_that_was_said_is_readable_in_the_database(site: Site) -> 
         tables = [row[0] for row in conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()]
         for table in tables:
             try:
-                dump = conn.execute(f'SELECT string_agg(t::text, \' \') FROM "{table}" t').fetchone()
+                dump = conn.execute(f"SELECT string_agg(t::text, ' ') FROM \"{table}\" t").fetchone()
             except psycopg.errors.InsufficientPrivilege:
                 conn.rollback()
                 continue

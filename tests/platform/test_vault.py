@@ -1,6 +1,5 @@
 """Encryption at rest: what opens, what must not, and what survives a crash."""
 
-import os
 import secrets
 import stat
 import uuid
@@ -111,7 +110,7 @@ def test_the_root_key_is_made_once_and_readable_by_its_owner_only(tmp_path: Path
 
 def test_a_missing_root_key_is_never_replaced_while_keys_depend_on_it(tmp_path: Path) -> None:
     Vault(load_root_key(None, tmp_path), tmp_path)
-    os.unlink(tmp_path / "root")
+    (tmp_path / "root").unlink()
     with pytest.raises(RootKeyError, match="missing"):
         load_root_key(None, tmp_path)
 

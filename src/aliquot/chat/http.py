@@ -291,13 +291,15 @@ def _answer(answer: Answer) -> JSONResponse:
     if answer.error is not None:
         return JSONResponse(
             {
-                "type": f"urn:aliquot:problem:{answer.error['code']}", "title": answer.error["detail"], "status": 502, "run_id": str(run.id),
+                "type": f"urn:aliquot:problem:{answer.error['code']}", "title": answer.error["detail"], "status": 502,
+                "run_id": str(run.id),
                 "conversation_id": str(run.conversation_id), "partial": message.content if message else None, **answer.error,
             },
             status_code=502, media_type="application/problem+json",
         )  # fmt: skip
     document = {
-        "message": _message(message) if message else None, "conversation_id": str(run.conversation_id), "run_id": str(run.id), "state": run.state,
+        "message": _message(message) if message else None, "conversation_id": str(run.conversation_id), "run_id": str(run.id),
+        "state": run.state,
         "citations": list(message.citations) if message else [], "confidence": answer.confidence,
         "usage": {
             "input_tokens": run.usage.input_tokens, "output_tokens": run.usage.output_tokens, "cost": format(run.usage.cost, "f"),

@@ -123,8 +123,8 @@ class AgentLoop:
             for info in self._tools.for_person(turn.principal)
         ]
         return ModelRequest(
-            system=system_prompt(self._clock.now(), turn.principal.roles), messages=tuple(messages), tools=tuple(specs), model=turn.run.model,
-            person_id=turn.principal.id, run_id=turn.run_id, call_key=f"{turn.run_id}:{n}:{attempts}",
+            system=system_prompt(self._clock.now(), turn.principal.roles), messages=tuple(messages), tools=tuple(specs),
+            model=turn.run.model,            person_id=turn.principal.id, run_id=turn.run_id, call_key=f"{turn.run_id}:{n}:{attempts}",
         )  # fmt: skip
 
     # --- without one

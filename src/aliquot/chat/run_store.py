@@ -19,7 +19,8 @@ from aliquot.platform.vault import Vault
 LEASE = timedelta(seconds=15)
 _UNFINISHED = ("queued", "running")
 _FRESH = {
-    "state": "queued", "takeovers": 0, "cancel_requested": False, "input_tokens": 0, "output_tokens": 0, "cost": Decimal(0), "currency": "USD",
+    "state": "queued", "takeovers": 0, "cancel_requested": False, "input_tokens": 0, "output_tokens": 0, "cost": Decimal(0),
+    "currency": "USD",
 }  # fmt: skip
 
 # Rows of runs that another process took over are not inserted: the lease is the fence (DESIGN §4, crash rule).

@@ -284,8 +284,8 @@ class RunService:
         await self._ledger.append(
             tx,
             AuditEvent(
-                action="run.started", actor=str(principal.id), via=principal.via, ip=principal.ip, record=RecordRef(type="run", id=str(run_id)),
-                run_id=run_id, tool=tool, content=content, subject=principal.id,
+                action="run.started", actor=str(principal.id), via=principal.via, ip=principal.ip, run_id=run_id,
+                record=RecordRef(type="run", id=str(run_id)), tool=tool, content=content, subject=principal.id,
             ),
         )  # fmt: skip
         tx.after_commit(lambda: self._executor.spawn(row))

@@ -1,6 +1,7 @@
 """The installation on this machine: data folder, root key, PostgreSQL (embedded or external), schema, logins."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -147,7 +148,7 @@ def _external_urls(settings: Settings, vault: Vault) -> DatabaseUrls:
     return DatabaseUrls(app=url(settings.database_url_app, LOGINS[0]), sequencer=url(settings.database_url_sequencer, LOGINS[1]))
 
 
-def _as_url(info: dict[str, object], user: str, password: str) -> str:
+def _as_url(info: Mapping[str, object], user: str, password: str) -> str:
     """The same server and database under another login, as a libpq URL."""
     rest = {k: str(v) for k, v in info.items() if k not in ("user", "password", "dbname") and v is not None}
     query = "&".join(f"{k}={_quoted(v)}" for k, v in rest.items())

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.routing import BaseRoute
 
 import aliquot
 from aliquot.bootstrap import Services
@@ -45,7 +44,7 @@ async def chat_health(request: Request) -> JSONResponse:
     return JSONResponse(document, status_code=503 if database["status"] == "down" else 200)
 
 
-@router.get("/metrics", include_in_schema=False)
+@router.get("/metrics")
 async def metrics(request: Request, _: Annotated[Principal, Depends(require("admin.stats"))]) -> Response:
     """Prometheus metrics; scrape with an API key of a person who may see statistics."""
     return Response(generate_latest(_services(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
@@ -54,15 +53,8 @@ async def metrics(request: Request, _: Annotated[Principal, Depends(require("adm
 @router.get("/api/debug/routes")
 async def routes(request: Request, _: Annotated[Principal, Depends(require("debug.routes"))]) -> dict[str, Any]:
     """Every path this server answers."""
-    return {"routes": sorted(_listed(request.app.routes), key=lambda r: (r["path"], r["methods"]))}
-
-
-def _listed(found: list[BaseRoute]) -> list[dict[str, Any]]:
-    return [
-        {"path": route.path, "methods": sorted(route.methods or ()), "name": getattr(route, "name", "")}  # type: ignore[attr-defined]  # checked
-        for route in found
-        if hasattr(route, "path") and hasattr(route, "methods")
-    ]
+    paths = request.app.openapi()["paths"]
+    return {"routes": [{"path": path, "methods": sorted(method.upper() for method in paths[path])} for path in sorted(paths)]}
 
 
 async def _database(services: Services) -> dict[str, Any]:

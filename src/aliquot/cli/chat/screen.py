@@ -146,7 +146,7 @@ def closing_lines(transcript: Transcript) -> list[str]:
     usage = transcript.usage or {}
     if usage.get("input_tokens") or usage.get("output_tokens"):
         cost = f", {usage['cost']} {usage.get('currency') or ''}" if _positive(usage.get("cost")) else ""
-        lines.append(one_line(f"{usage.get('input_tokens')} + {usage.get('output_tokens')} tokens{cost}"))
+        lines.append(one_line(f"{usage.get('input_tokens')} tokens in, {usage.get('output_tokens')} out{cost}"))
     if transcript.state == "cancelled":
         lines.append("Cancelled. What was said so far is kept.")
     return lines
