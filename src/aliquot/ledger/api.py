@@ -12,7 +12,7 @@ from aliquot.ledger.contracts import AuditEvent, Checkpoint, EventFilter, Export
 from aliquot.ledger.errors import ExportBusy, NoCheckpoint, NoLogKey, NoSuchEvent, NotYetInLog
 from aliquot.ledger.events import event_body
 from aliquot.ledger.export import Order, write_bundle
-from aliquot.ledger.merkle import Tile, encode_bundle, inclusion_ranges
+from aliquot.ledger.merkle import encode_bundle, inclusion_ranges, parse_tile_path
 from aliquot.ledger.note import LogKey
 from aliquot.platform.db import Transaction
 from aliquot.platform.vault import Vault
@@ -96,8 +96,12 @@ class LedgerApi:
             event_id=event_id, seq=seq, size=state.size, leaf_hash=leaf, path=tuple(path), root_hash=state.root_hash, note=note
         )
 
-    async def tile(self, tx: Transaction, tile: Tile, *, entries: bool) -> bytes | None:
-        """The content of a C2SP tile or entry bundle; None when the signed log is not that long."""
+    async def tile(self, tx: Transaction, path: str) -> bytes | None:
+        """The tile or entry bundle at a C2SP path (`tile/…`); None when the signed log has no such file."""
+        parsed = parse_tile_path(path)
+        if parsed is None:
+            return None
+        tile, entries = parsed
         state, _ = await _signed(tx)
         if (state.size >> 8 * tile.level) < tile.n * 256 + tile.width:
             return None

@@ -1,4 +1,4 @@
-"""The routes of the ledger, over HTTP, by people with and without the right."""
+"""The routes of the audit trail, over HTTP, by people with and without the right."""
 
 import base64
 import json
@@ -19,13 +19,13 @@ from aliquot.identity.passwords import Passwords
 from aliquot.kernel.clock import rfc3339
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import RecordRef
-from aliquot.ledger.http import router
 from aliquot.ledger.note import LogKey, parse_checkpoint
 from aliquot.ledger.sequencer import Sequencer
 from aliquot.platform.db import Database
 from aliquot.platform.http import install_problem_handlers
 from aliquot.platform.settings import Settings, load_settings
 from aliquot.platform.vault import Vault
+from aliquot.records.http import router
 from aliquot_verify.verify import verify
 from tests.conftest import ManualClock
 from tests.ledger.conftest import an_event

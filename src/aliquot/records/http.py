@@ -1,4 +1,4 @@
-"""Routes of the ledger. Reading what events say (list, entry bundles, export) is itself an audit event; hashes, proofs and
+"""Routes of the audit trail. Reading what events say (list, entry bundles, export) is itself an audit event; hashes, proofs and
 checkpoints say nothing of the events, and a monitor that polls them must not make the log grow."""
 
 import base64
@@ -21,7 +21,6 @@ from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput, NotFound
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, EventFilter, Export, InclusionProof, RecordRef
-from aliquot.ledger.merkle import parse_tile_path
 from aliquot.platform.http import Body, Page
 
 router = APIRouter(tags=["audit"])
@@ -32,14 +31,14 @@ _Word = Annotated[str | None, Query(min_length=1, max_length=300)]
 _CHUNK = 1 << 16
 
 
-class LedgerServices(IdentityServices, Protocol):
+class RecordsServices(IdentityServices, Protocol):
     """What these routes need of `app.state.services`."""
 
     ledger: LedgerApi
 
 
-def services_of(request: Request) -> LedgerServices:
-    services: LedgerServices = request.app.state.services
+def services_of(request: Request) -> RecordsServices:
+    services: RecordsServices = request.app.state.services
     return services
 
 
@@ -140,16 +139,12 @@ async def tlog_checkpoint(request: Request, principal: Reader) -> Response:
 @router.get("/tlog/tile/{path:path}", response_class=Response)
 async def tlog_tile(request: Request, principal: Reader, path: str) -> Response:
     """A tile or an entry bundle (`tile/entries/…`) of the signed log, as C2SP tlog-tiles serves it."""
-    parsed = parse_tile_path(f"tile/{path}")
-    if parsed is None:
-        raise NotFound
-    tile, entries = parsed
     services = services_of(request)
     async with services.db.begin() as tx:
-        content = await services.ledger.tile(tx, tile, entries=entries)
+        content = await services.ledger.tile(tx, f"tile/{path}")
         if content is None:
             raise NotFound
-        if entries:
+        if path.startswith("entries/"):
             await services.ledger.append(tx, _read_event("audit.read", principal, {"tile": path}))
     return Response(content, media_type="application/octet-stream", headers={"Cache-Control": "private, max-age=31536000, immutable"})
 
