@@ -64,6 +64,8 @@ def upgrade(owner_url: str, logins: Logins) -> None:
             config = _config()
             config.attributes["connection"] = conn
             command.upgrade(config, "head")
+            # After a logical restore into another cluster the ledger counts transactions anew (migration 0001); else does nothing.
+            conn.execute(sa.text("SELECT aliquot_ledger_rebase()"))
             conn.commit()
         finally:
             conn.rollback()
