@@ -1,10 +1,10 @@
 """The demo laboratory: four simulated instruments, their protocols and about a dozen runs. All of it made up."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any
 
 from aliquot.demo.people import DEMO_PEOPLE
 from aliquot.demo.protocols import PROTOCOLS
@@ -47,52 +47,40 @@ def _samples(first: int, count: int) -> tuple[str, ...]:
     return tuple(f"S-{number:04d}" for number in range(first, first + count))
 
 
-def _past_runs(now: datetime, people: Mapping[str, uuid.UUID]) -> list[PastRun]:
+def _past_runs(now: datetime, people: Mapping[str, uuid.UUID]) -> Iterator[PastRun]:
     """Oldest first, so that the run numbers follow time."""
-
-    def run(
-        hours_ago: float,
-        instrument: str,
-        protocol: str,
-        samples: tuple[str, ...],
-        hours: float | None,
-        *,
-        who: str = "scientist",
-        parameters: Mapping[str, float] | None = None,
-        state: Literal["done", "failed", "stopped"] = "done",
-        error_code: str | None = None,
-        stop_reason: str | None = None,
-    ) -> PastRun:
+    for hours_ago, hours, instrument, protocol, samples, more in _HISTORY:
         started = now - timedelta(hours=hours_ago)
-        return PastRun(
+        role = str(more.get("who", "scientist"))
+        yield PastRun(
             instrument=instrument,
             protocol=protocol,
-            operator_id=people[who],
-            operator=_NAMES[who],
+            operator_id=people[role],
+            operator=_NAMES[role],
             started_at=started,
             ended_at=None if hours is None else started + timedelta(hours=hours),
             samples=samples,
-            parameters=parameters or {},
-            state=state,
-            error_code=error_code,
-            stop_reason=stop_reason,
+            **{name: value for name, value in more.items() if name != "who"},
         )
 
-    return [
-        run(319, "SEQ-01", "SEQ-PE150", _samples(1, 12), 26.2),
-        run(244, "PCR-02", "PCR-STD-35", _samples(13, 24), 1.35),
-        run(221, "CENT-04", "BEAD-CLEANUP", _samples(13, 24), 0.06),
-        run(196, "PCR-02", "LIB-PREP-DNA", _samples(13, 12), 1.57),
-        run(190, "SEQ-01", "SEQ-PE150", _samples(13, 12), 9.7, state="failed", error_code="flow_cell_leak"),
-        run(151, "HPLC-03", "HPLC-GRAD-10", _samples(40, 16), 4.87),
-        run(122, "PCR-02", "PCR-STD-35", _samples(56, 48), 1.18, parameters={"cycles": 30}),
-        run(97, "HPLC-03", "HPLC-GRAD-10", _samples(60, 24), 1.9, who="reviewer", state="stopped", stop_reason=_NO_SOLVENT),
-        run(74, "SEQ-01", "SEQ-PE150", _samples(56, 16), 26.2),
-        run(49, "PCR-02", "PCR-STD-35", _samples(104, 8), 0.4, state="failed", error_code="lid_heater_timeout"),
-        run(26, "PCR-02", "PCR-STD-35", _samples(104, 8), 1.35, parameters={"annealing_temperature": 58}),
-        # 88 injections of 16 min each: it goes on for most of a day.
-        run(1.6, "HPLC-03", "HPLC-GRAD-10", _samples(112, 88), None),
-    ]
 
+_LEAK = {"state": "failed", "error_code": "flow_cell_leak"}
+_LID = {"state": "failed", "error_code": "lid_heater_timeout"}
+_NO_SOLVENT = {"who": "reviewer", "state": "stopped", "stop_reason": "Mobile phase B nearly empty, stopped before the pump ran dry."}
 
-_NO_SOLVENT = "Mobile phase B nearly empty, stopped before the pump ran dry."
+_HISTORY: tuple[tuple[float, float | None, str, str, tuple[str, ...], dict[str, Any]], ...] = (
+    (319, 26.2, "SEQ-01", "SEQ-PE150", _samples(1, 12), {}),
+    (244, 1.35, "PCR-02", "PCR-STD-35", _samples(13, 24), {}),
+    (221, 0.06, "CENT-04", "BEAD-CLEANUP", _samples(13, 24), {}),
+    (196, 1.57, "PCR-02", "LIB-PREP-DNA", _samples(13, 12), {}),
+    (190, 9.7, "SEQ-01", "SEQ-PE150", _samples(13, 12), _LEAK),
+    (151, 4.87, "HPLC-03", "HPLC-GRAD-10", _samples(40, 16), {}),
+    (122, 1.18, "PCR-02", "PCR-STD-35", _samples(56, 48), {"parameters": {"cycles": 30}}),
+    (97, 1.9, "HPLC-03", "HPLC-GRAD-10", _samples(60, 24), _NO_SOLVENT),
+    (74, 26.2, "SEQ-01", "SEQ-PE150", _samples(56, 16), {}),
+    (49, 0.4, "PCR-02", "PCR-STD-35", _samples(104, 8), _LID),
+    (26, 1.35, "PCR-02", "PCR-STD-35", _samples(104, 8), {"parameters": {"annealing_temperature": 58}}),
+    # 88 injections of 16 min each: it goes on for most of a day.
+    (1.6, None, "HPLC-03", "HPLC-GRAD-10", _samples(112, 88), {}),
+)
+"""Hours ago, hours it lasted, instrument, protocol, samples, and what was special."""
