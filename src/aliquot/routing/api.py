@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import structlog
 from aliquot.platform.db import Transaction
 from aliquot.routing import followup, gates, training
 from aliquot.routing.contracts import PriorCall, Route, RouteQuery
-from aliquot.routing.extraction import Extracted, Reading, code_pattern, extract
+from aliquot.routing.extraction import Reading, code_pattern, extract
 from aliquot.routing.model import Model, Scored
 from aliquot.routing.text import CHARS_MAX, normalise, words_of
 from aliquot.routing.vocabulary import Mention, Vocabulary, masked, unknown_codes
@@ -46,9 +47,8 @@ class RoutingApi:
         self._monotonic = monotonic
         self._alias = training.aliases(tools)
         self._shared = training.shared_slots(tools)
-        rows = training.rows(tools)
-        acting = {tool.name for tool in tools if tool.effect != "read"}
-        self._model = Model(rows, lambda label, text: gates.closed(text, acts=label in acting))
+        rows = tuple(training.rows(tools))
+        self._model = _fitted(rows, frozenset(tool.name for tool in tools if tool.effect != "read"))
         self._patterns = _patterns(tools)
         self._enums = frozenset(
             slot for tool in tools for slot, schema in tool.parameters.get("properties", {}).items() if "enum" in schema
@@ -224,6 +224,12 @@ class RoutingApi:
         similar = np.array([float(features @ vector) for _, features in examples])
         best = int(similar.argmax())
         return examples[best][0] if similar[best] >= _DEFAULT_SIMILARITY else {}
+
+
+@lru_cache(maxsize=4)
+def _fitted(rows: tuple[training.Row, ...], acting: frozenset[str]) -> Model:
+    """Fitting is pure, so routers of the same tools in one process share the result (tests build many)."""
+    return Model(rows, lambda label, text: gates.closed(text, acts=label in acting))
 
 
 _QUANTIFIERS = frozenset({"all", "any", "every", "none"})

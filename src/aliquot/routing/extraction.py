@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from aliquot.routing import lexicon
+from aliquot.routing import forms, lexicon
 from aliquot.routing.text import Token, tokens
 from aliquot.routing.vocabulary import Mention, Vocabulary, quotations
 from aliquot.tools.contracts import Tool
@@ -21,7 +21,8 @@ _CAUSE = re.compile(
     re.IGNORECASE,
 )
 _TOPIC = re.compile(
-    r"\b(?:about|for|on|named|called|matching|containing|mentioning|with the word|uses?|using|contain(?:s|ing)?|involv\w+)\s+(?:an? |the |our )?(?P<topic>.+)$"
+    r"\b(?:about|for|on|named|called|matching|containing|mentioning|with the word|uses?|using|contain(?:s|ing)?|involv\w+)\s+"
+    r"(?:an? |the |our )?(?P<topic>.+)$"
 )
 _SINGLE = re.compile(r"\b(?:last|latest|newest|most recent|previous) (?:\w+ )??(?:run|job|protocol|sample)\b(?! history)")
 _RANGE = re.compile(r"\b([a-z]{1,12}-?)(\d{1,8})\s*(?:to|through|thru|until|\.\.|-)\s*([a-z]{1,12}-?)?(\d{1,8})\b")
@@ -112,7 +113,7 @@ def _fill_enum(found: Extracted, slot: str, values: Sequence[Any], reading: Read
                 if not reading.taken(*match.span()):
                     exact = word == value.replace("_", " ").lower()
                     hits[value] = min(hits.get(value, 1_000_000), match.start() * 2 + (not exact))
-                    if lexicon.negates(reading.text, match.start()):
+                    if forms.negates(reading.text, match.start()):
                         found.doubt(f"{slot} is negated", 0.3)
     if not hits:
         return
@@ -315,12 +316,16 @@ def _caused(reading: Reading) -> list[str]:
 def _unaccounted(found: Extracted, tool: Tool, reading: Reading) -> None:
     """What narrows the question but cannot be told to the tool makes its answer the answer to something else."""
     dated = any(str(schema.get("format", "")).startswith("date") for schema in tool.parameters.get("properties", {}).values())
-    times = [] if dated else lexicon.times(_blanked(reading))
+    times = [] if dated else forms.times(_blanked(reading))
     if any(re.search(r"\b(?:now|at the moment|currently)\b", example.text) for example in tool.examples):
         times = [time for time in times if time not in {"today", "tonight"}]  # a tool about the present
     if times:
-        declared = any(lexicon.times(example.text.lower()) for example in tool.examples)
+        declared = any(forms.times(example.text.lower()) for example in tool.examples)
         found.doubt(f"no argument for a time ({len(times)})", 0.85 if declared else 0.4)
+    if forms.names_a_person(_blanked(reading)) and not any(
+        "operator" in slot or "person" in slot for slot in tool.parameters["properties"]
+    ):
+        found.doubt("no argument for a person", 0.5)
     if reading.codes and not found.missing:
         found.doubt("an unknown code", 0.3)
 

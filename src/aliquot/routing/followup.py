@@ -17,11 +17,10 @@ WORDS_MAX = 9
 
 _CUE = re.compile(
     r"^(?:(?:ok(?:ay)?|so|and|also|but|or|now|then|yes|no|please|thanks)\b[\s,]*)*"
-    r"(?:(?:what|how) (?:about|of|is it with)|(?:the )?same (?:for|with|on|question for)|(?:what's with)|and|or|also|now|only|just)\b[\s,:]*"
+    r"(?:(?:what|how) (?:about|of|is it with)|(?:the )?same (?:for|with|on|question for)|what's with|and|or|also|now|only|just)\b"
+    r"[\s,:]*"
 )
-_OTHER = re.compile(
-    r"\b(?:the |that )?(?:other|others|remaining|second|next) (?:one|ones|instrument|machine|device|cycler|[a-z]+)?\b|\bthe (?:other|others)\b"
-)
+_OTHER = re.compile(r"\b(?:the |that )?(?:other|others|remaining|second|next) [a-z]+\b|\bthe (?:other|others)\b")
 _PRONOUN = re.compile(
     r"\b(?:it|its|it's|that one|this one|that (?:instrument|machine|device)|this (?:instrument|machine|device)|on there|that thing)\b"
 )

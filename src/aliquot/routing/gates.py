@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from aliquot.routing import lexicon
+from aliquot.routing import forms, lexicon
 from aliquot.routing.extraction import Reading
 from aliquot.routing.text import Spelling, words_of
 from aliquot.tools.contracts import Tool
@@ -29,11 +29,11 @@ def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling) -> li
     """What holds for every tool."""
     gates: list[Gate] = []
     words = reading.words
-    if lexicon.looks_injected(reading.text):
+    if forms.looks_injected(reading.text):
         gates.append(Gate(NEVER, "reads like an instruction to the assistant itself"))
     if len(reading.raw) > LONG_CHARS or len(words) > LONG_WORDS:
         gates.append(Gate(NEVER if len(reading.raw) > 2 * LONG_CHARS else UNLIKELY, "too long for one question"))
-    if (share := lexicon.foreign_share(words_of(masked))) >= 0.5:
+    if (share := forms.foreign_share(words_of(masked))) >= 0.5:
         gates.append(Gate(UNLIKELY, f"another language ({share:.0%})"))
     if any(ord(character) > 0x24F and character.isalpha() and character not in "µμα-ω" for character in reading.text):
         gates.append(Gate(UNLIKELY, "another script"))
@@ -51,12 +51,12 @@ def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling) -> li
 def for_action(tool: Tool, reading: Reading, masked: str, spelling: Spelling) -> list[Gate]:
     """A tool that acts is proposed only for a plain request that names its verb: `Start …`, `please stop …`, `can you abort …?`"""
     gates: list[Gate] = []
-    request = lexicon.without_politeness(masked)
-    if lexicon.asks_how(reading.text):
+    request = forms.without_politeness(masked)
+    if forms.asks_how(reading.text):
         gates.append(Gate(NEVER, "asks about an action instead of for it"))
-    if lexicon.is_negated(_before_reason(masked)):
+    if forms.is_negated(_before_reason(masked)):
         gates.append(Gate(NEVER, "says not to"))
-    if lexicon.has_condition(_before_reason(masked)):
+    if forms.has_condition(_before_reason(masked)):
         gates.append(Gate(NEVER, "has a condition"))
     verbs = verbs_of(tool)
     passive = _PASSIVE.match(request)
@@ -78,7 +78,7 @@ _TELLING = frozenset({"show", "status", "history", "protocol", "machine", "fail"
 
 def _other_verb(masked: str, spelling: Spelling) -> str | None:
     """The verb of a request for something other than to be told: `sign the last run`, `log me out`, `calibrate zinstrument`."""
-    match = _COMMAND.match(lexicon.essence(masked))
+    match = _COMMAND.match(forms.essence(masked))
     if match is None:
         return None
     verb = spelling.correct(match.group("verb"))
@@ -88,11 +88,11 @@ def _other_verb(masked: str, spelling: Spelling) -> str | None:
 
 def closed(masked: str, *, acts: bool) -> bool:
     """What the gates say of a masked question alone: they are part of the router, so its threshold is judged with them."""
-    if lexicon.looks_injected(masked) or lexicon.foreign_share(words_of(masked)) >= 0.5:
+    if forms.looks_injected(masked) or forms.foreign_share(words_of(masked)) >= 0.5:
         return True
     wish = _before_reason(masked)
     named = any(word.startswith("z") for word in words_of(masked))
-    return acts and (not named or lexicon.asks_how(masked) or lexicon.is_negated(wish) or lexicon.has_condition(wish))
+    return acts and (not named or forms.asks_how(masked) or forms.is_negated(wish) or forms.has_condition(wish))
 
 
 def _before_reason(masked: str) -> str:
@@ -104,7 +104,7 @@ def verbs_of(tool: Tool) -> frozenset[str]:
     """The verbs its examples begin with, their synonyms, and the one in its name."""
     found = {tool.name.split("_", maxsplit=1)[0]}
     for example in tool.examples:
-        words = words_of(lexicon.without_politeness(example.text.lower()))
+        words = words_of(forms.without_politeness(example.text.lower()))
         if words and words[0] not in lexicon.FUNCTION_WORDS | {"do"}:
             found.add(words[0])
     classes = {lexicon.class_of(verb) for verb in found} & {"start", "stop", "remove", "change", "make", "send", "pause", "plan", "service"}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aliquot.routing import lexicon
+from aliquot.routing import forms, lexicon
 from aliquot.routing.text import Spelling, stem, words_of
 from aliquot.routing.training import NONE, Row
 
@@ -42,7 +42,7 @@ _ARTICLES = frozenset({"the", "a", "an", "our", "my", "any", "some"})
 
 def features(text: str, spelling: Spelling | None = None) -> dict[str, float]:
     """Weighted features of a masked question: words, their classes, neighbours, and letters of words."""
-    words = words_of(lexicon.essence(text))
+    words = words_of(forms.essence(text))
     if spelling is not None:
         words = [spelling.correct(word) for word in words]
     stems = [stem(word) for word in words]
@@ -69,11 +69,11 @@ def features(text: str, spelling: Spelling | None = None) -> dict[str, float]:
 
 
 def _forms(text: str, words: Sequence[str], add: Any) -> None:
-    if lexicon.asks_how(text):
+    if forms.asks_how(text):
         add("f:how", 1.5)
-    if lexicon.is_negated(text):
+    if forms.is_negated(text):
         add("f:not", 1.5)
-    if lexicon.looks_injected(text):
+    if forms.looks_injected(text):
         add("f:injected", 2.0)
     first = words[0] if words else ""
     add(f"f:first {lexicon.class_of(first) or stem(first)}", 1.2)
@@ -102,7 +102,7 @@ class Model:
         group = np.array([row.group for row in rows])
         gram = x @ x.T
         self._weights, held_out = _ridge(x, gram, y, weight, group)
-        self._rows, self._labels = x, label
+        self._columns = np.ascontiguousarray(x.T)  # a question has some eighty features: only their columns are read
         nearest = _nearest_elsewhere(gram, group)
         judged, right = _judged(held_out, nearest), held_out.argmax(axis=1) == label
         share = _traffic(rows)
@@ -117,7 +117,8 @@ class Model:
         """How a masked question is classified."""
         vector = self.vector(text)
         scores = vector @ self._weights
-        similarity = float((self._rows @ vector).max()) if len(self._rows) else 0.0
+        at = np.flatnonzero(vector)
+        similarity = float((vector[at] @ self._columns[at]).max()) if self._columns.shape[1] else 0.0
         judged = _judged(scores[None, :], np.array([similarity]))
         probability = float(_sigmoid(judged @ self._head)[0])
         order = np.argsort(-scores, kind="stable")
@@ -138,7 +139,9 @@ class Model:
         for name, weight in bag.items():
             code = zlib.crc32(name.encode())
             vector[code % DIMENSIONS] += (1 if code & 0x80000000 else -1) * weight * self._idf.get(name, self._idf[""])
-        return np.asarray(vector / (float(np.linalg.norm(vector)) or 1.0))
+        length: float = float(np.linalg.norm(vector)) or 1.0
+        normed: Array = np.divide(vector, np.float32(length))
+        return normed
 
 
 def _counted(rows: Sequence[Row]) -> dict[str, int]:
@@ -163,7 +166,8 @@ def _balanced(label: npt.NDArray[np.int64], weight: Array) -> Array:
     if not len(label):
         return weight
     share = np.bincount(label).astype(float)
-    return weight / np.sqrt(np.maximum(share[label], 1)) * math.sqrt(len(label) / len(share))
+    balanced: Array = weight / np.sqrt(np.maximum(share[label], 1)) * math.sqrt(len(label) / len(share))
+    return balanced
 
 
 def _ridge(x: Array, gram: Array, y: Array, weight: Array, group: npt.NDArray[np.int64]) -> tuple[Array, Array]:

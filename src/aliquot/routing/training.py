@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aliquot.routing import lexicon, out_of_scope
+from aliquot.routing import forms, lexicon, out_of_scope
 from aliquot.routing.text import normalise
 from aliquot.routing.vocabulary import Mention, masked, unknown_codes
 from aliquot.tools.contracts import Tool
@@ -109,7 +109,7 @@ def _described(tool: Tool) -> list[str]:
 
 def _negatives(text: str) -> list[str]:
     """What looks like the wish for an action and is none."""
-    wish = lexicon.without_politeness(text)
+    wish = forms.without_politeness(text)
     return [
         f"how do i {wish}",
         f"what happens if i {wish}",

@@ -1,5 +1,7 @@
 """Refusals of tool calls."""
 
+import traceback
+
 from aliquot.kernel.problems import Conflict, Forbidden, InvalidInput, NotFound, Problem, TooLarge, Unavailable
 
 
@@ -64,3 +66,9 @@ class CallMismatch(Conflict):
 
 class ToolRefused(Exception):
     """A tool cannot be registered: a mistake of its author, found at start. The text names the tool and the fault."""
+
+
+def where(error: BaseException) -> list[str]:
+    """The last places of a failure as `file:line`, for the log: its message may quote contents."""
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    return [f"{frame.filename.rsplit('/src/', 1)[-1]}:{frame.lineno}" for frame in frames]

@@ -19,7 +19,7 @@ from aliquot.platform.settings import Limits
 from aliquot.tools import reports, store
 from aliquot.tools.breaker import Breakers
 from aliquot.tools.contracts import CallReport, ToolResult
-from aliquot.tools.errors import CallCancelled, CallInFlight, ResultInvalid, ResultTooLarge, ToolFailed, ToolTimeout, ToolUnavailable
+from aliquot.tools.errors import CallCancelled, CallInFlight, ResultInvalid, ResultTooLarge, ToolFailed, ToolTimeout, ToolUnavailable, where
 from aliquot.tools.registry import Registered
 from aliquot.tools.service import Call, Calls, read_only
 
@@ -78,8 +78,8 @@ class Executor:
                 raise
             except Problem as problem:
                 found = problem
-            except Exception as error:
-                log.exception("tool_broke", tool=call.tool, error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - whatever a tool raises ends the call, not the run
+                log.warning("tool_broke", tool=call.tool, error=type(error).__name__, trace=where(error))
                 found = ToolFailed()
             else:
                 self._breakers.succeeded(known.facts.name)

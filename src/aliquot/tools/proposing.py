@@ -18,7 +18,7 @@ from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import Decision, Preview, Query, Reason, ToolFacts
 from aliquot.tools import reports, store
 from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, ToolContext
-from aliquot.tools.errors import CallInFlight, CallMismatch, ToolDenied, ToolFailed, ToolTimeout, UnknownTool
+from aliquot.tools.errors import CallInFlight, CallMismatch, ToolDenied, ToolFailed, ToolTimeout, UnknownTool, where
 from aliquot.tools.registry import Registered, Registry
 from aliquot.tools.schemas import check_arguments, parse_arguments
 from aliquot.tools.service import Call, Calls, new_call, read_only, waiting_report
@@ -103,10 +103,10 @@ class Proposals:
         except DBAPIError as error:
             if error.connection_invalidated or isinstance(error, InterfaceError | OperationalError):
                 raise
-            log.exception("tool_look_broke", tool=known.facts.name)
+            log.warning("tool_look_broke", tool=known.facts.name, error=type(error).__name__, trace=where(error))
             raise ToolFailed from error
         except Exception as error:
-            log.exception("tool_look_broke", tool=known.facts.name)
+            log.warning("tool_look_broke", tool=known.facts.name, error=type(error).__name__, trace=where(error))
             raise ToolFailed from error
 
     def _draft(

@@ -1,0 +1,150 @@
+"""Forms of asking: politeness, requests, questions about doing something, negation, conditions, times, other languages."""
+
+import re
+
+from aliquot.routing.lexicon import FOREIGN_WORDS, FUNCTION_WORDS
+
+
+def _any(*alternatives: str) -> str:
+    return "(?:" + "|".join(alternatives) + ")"
+
+
+_DAYS = "(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+_MONTHS = _any(
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december", r"20\d\d",
+    "spring", "summer", "autumn", "winter",
+)  # fmt: skip
+_SPANS = "(?:minute|hour|day|week|month|year)s?"
+
+_POLITE = re.compile(
+    _any(
+        "please", "pls", "plz", "kindly", "hey", "hi", "hello", "ok", "okay", "so", "now", "then", "well", "alright", "thanks", "just",
+        "aliquot", "assistant", "(?:can|could|would|will) you(?: please)?", "(?:can|could) i (?:get|have|see)", "i would like to know:?",
+        "quick question:?", "do you know", "any idea", r"i(?:'d| would) (?:like|love)(?: you)? to(?: know)?", "i (?:want|need)(?: you)? to",
+        "we (?:need|want|have) to", "you (?:can|should|may)", "go ahead and", "let(?:'s| us)", "time to", "try to", "proceed to",
+        "do me a favou?r and", "be so kind(?: as)? to", "immediately",
+    )
+    + r"(?!\w)[\s,:!.]*"
+)  # fmt: skip
+_TAIL = re.compile(
+    r"[\s,]*\b"
+    + _any(
+        "please", "pls", "plz", "thanks", "thank you", "thx", "for me", "right now", "now", "currently", "at the moment", "at present",
+        "if you can", "ok", "okay",
+    )
+    + r"[\s.!?]*$"
+)  # fmt: skip
+_HOW_TO = re.compile(
+    r"\b"
+    + _any(
+        "how (?:do|can|should|would|could|does|to|did|might)", "how(?:'s| is) (?:it|one)", "what (?:happens|would happen|if|do i need)",
+        "should (?:i|we)", "(?:can|may|could|am i allowed to|are we allowed to|do) (?:i|we|one|anyone|viewers?|somebody|someone)",
+        "is it (?:possible|safe|ok|okay|allowed|wise|dangerous)", "why", "explain", "what does it mean",
+        "what is the (?:difference|meaning|purpose|point)", "wondering (?:how|if|whether)", "who (?:may|can|is allowed)",
+        "when (?:should|can|may)", "instructions", "tutorial", "guide", "teach", "learn(?:ing)? (?:how|to)",
+    )
+    + r"\b"
+)  # fmt: skip
+_NEGATED = re.compile(
+    r"\b"
+    + _any(
+        "do not", "don't", "dont", "never", "please not", "not to", "no need to", "without", "refrain", "avoid", "instead of",
+        "rather than",         "under no circumstances", "must not", "mustn't", "should not", "shouldn't", "cannot", "can't",
+        "won't", "will not", "wouldn't",
+    )
+    + r"\b"
+)  # fmt: skip
+_NEGATED_STATE = re.compile(
+    r"\b"
+    + _any(
+        "not", "isn't", "aren't", "wasn't", "weren't", "never", "non", "except", "excluding", "other than", "without", "but not", "didn't",
+        "hasn't", "haven't",
+    )
+    + r"\b"
+)  # fmt: skip
+_INJECTION = re.compile(
+    _any(
+        r"\b(?:ignore|disregard|forget|override|bypass|skip|disable|suspend)\b.{0,40}\b"
+        + _any(
+            "instructions?", "rules?", "prompt", r"polic\w*", "previous", "prior", "above", "everything", "confirmation", "approval",
+            "safety", r"guard\w*", r"restriction\w*", r"filter\w*",
+        )
+        + r"\b",
+        r"\bsystem prompt\b", r"\byou are now\b", r"\bdeveloper mode\b", r"\bjailbreak\w*", r"\bpretend\b", r"\bact as\b", r"\broleplay\b",
+        r"\bnew instructions\b", r"\bas an? (?:admin\w*|root|superuser)\b", r"\bsudo\b", r"</?\w+[^>]*>", r"\bdrop table\b", r"\bselect \*",
+        "```", r"\{\{", r"\$\(", r"\bwithout (?:asking|confirm\w*|approval|permission)\b", r"\b(?:do not|don't) (?:ask|confirm)\b",
+        r"\bno questions\b",
+    )
+)  # fmt: skip
+_CONDITION = re.compile(r"\b(?:if|when|once|after|unless|until|as soon as|whenever|in case|before|every time)\b")
+_TIME = re.compile(
+    r"\b"
+    + _any(
+        "yesterday", "today", "tonight", "tomorrow", "overnight", "this (?:morning|afternoon|evening)",
+        rf"(?:this|last|next|past|previous) (?:{_SPANS}|nights?|mornings?|afternoons?|evenings?|weekends?|quarter|{_DAYS})",
+        rf"(?:last|past|next) \d+ {_SPANS}", rf"(?:on |since |until |before |after |by )?{_DAYS}",
+        rf"(?:in |since |until |before |of ){_MONTHS}", rf"\d+ {_SPANS} ago", r"(?:since|before|until|between) (?=\w)",
+        r"\d{1,2}(?::\d\d| ?(?:am|pm|o'clock))", r"\d{4}-\d\d-\d\d",
+    )
+    + r"(?!\w{2})"
+)  # fmt: skip
+_PERSON = re.compile(
+    r"\b(?:my|mine)\b(?! (?:lab|team))|\b(?:did|have|had) i\b|\bi (?:ran|run|started|made|did)\b|\bby (?!the |an? )[a-z]+\b"
+)
+
+
+def without_politeness(text: str) -> str:
+    """`text` without the words a request may start with: what is left of one starts with its verb."""
+    while match := _POLITE.match(text):
+        text = text[match.end() :]
+    return text
+
+
+def essence(text: str) -> str:
+    """`text` without politeness before and after it, and without `now`: what is asked."""
+    text = without_politeness(text)
+    while (match := _TAIL.search(text)) and match.start():
+        text = text[: match.start()]
+    return text
+
+
+def asks_how(text: str) -> bool:
+    """A question about doing something, not the wish that it be done."""
+    return _HOW_TO.search(without_politeness(text)) is not None
+
+
+def is_negated(text: str) -> bool:
+    """Says not to do something."""
+    return _NEGATED.search(text) is not None
+
+
+def negates(text: str, start: int) -> bool:
+    """Whether the word at `start` has a negation within the few words before it."""
+    return _NEGATED_STATE.search(text[max(0, start - 18) : start]) is not None
+
+
+def looks_injected(text: str) -> bool:
+    """Reads like an instruction to the assistant itself, or like code."""
+    return _INJECTION.search(text) is not None
+
+
+def has_condition(text: str) -> bool:
+    """Wants something only if or when something else is so."""
+    return _CONDITION.search(text) is not None
+
+
+def times(text: str) -> list[str]:
+    """Expressions that narrow the question to a time."""
+    return [match.group() for match in _TIME.finditer(text)]
+
+
+def names_a_person(text: str) -> bool:
+    """Narrows the question to what somebody did (`my runs`, `by Anna`)."""
+    return _PERSON.search(text) is not None
+
+
+def foreign_share(words: list[str]) -> float:
+    """How much of the little words is another language's: 0 for English (or for codes alone), towards 1 otherwise."""
+    foreign = sum(word in FOREIGN_WORDS for word in words)
+    english = sum(word in FUNCTION_WORDS and word not in FOREIGN_WORDS for word in words)
+    return foreign / (foreign + english) if foreign else 0.0
