@@ -50,6 +50,14 @@ def test_an_own_endpoint_without_a_price_is_free(tmp_path: Path) -> None:
     assert model.price == FREE
 
 
+def test_long_calls_cost_what_the_provider_asks_for_them(tmp_path: Path) -> None:
+    [model] = load(tmp_path, '[[models]]\nname = "s"\nprovider = "anthropic"\nmodel = "claude-sonnet-4-5"\n')  # type: ignore[misc]
+    price = model.price
+    assert price.cost(200_000, 1_000_000) == Decimal("0.6") + 15
+    assert price.cost(200_001, 0) == Decimal(6) * 200_001 / 1_000_000
+    assert price.cost(1_000, 0, cached_tokens=1_000) == Decimal("0.0003")
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [

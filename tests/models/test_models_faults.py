@@ -226,7 +226,7 @@ async def test_three_failed_calls_open_the_breaker_and_one_trial_closes_it(bench
         bench.server.script(*[Turn(status=500)] * 4)
         assert notices(await events_of(api, ask())) == ["retry"] * 3 + ["fallback"]
     before = len(bench.server.requests)
-    assert notices(await events_of(api, ask())) == []
+    assert notices(await events_of(api, ask())) == ["fallback"]
     assert len(bench.server.requests) == before + 1
     [flaky, _] = await api.list_models()
     assert (flaky.available, flaky.name) == (False, "flaky")
@@ -249,6 +249,19 @@ async def test_a_failed_trial_opens_the_breaker_again(bench: Bench) -> None:
         await events_of(api, ask())
     assert len(bench.server.requests) == before
     assert 0 < (caught.value.retry_after or 0) <= 30
+
+
+async def test_a_trial_that_brings_output_lets_others_in_before_it_ends(bench: Bench) -> None:
+    api = bench.api(bench.model(idle_seconds=60))
+    bench.server.default = lambda body: Turn(status=500)
+    for _ in range(3):
+        with pytest.raises(ProviderBusy):
+            await events_of(api, ask())
+    bench.time.at += 31
+    bench.server.script(Turn(text="slow but alive", hang_after=3), Turn(text="second"))
+    async with aclosing(api.stream(ask())) as trial:
+        assert isinstance(await anext(trial), TextDelta)
+        assert text_of(await events_of(api, ask())) == "second"
 
 
 async def test_patient_data_goes_only_where_it_may(bench: Bench) -> None:

@@ -71,6 +71,18 @@ async def test_signed_thinking_goes_back_verbatim(bench: Bench, provider: str) -
     assert sent.index("First look") < sent.index('"t1"')
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_malformed_tool_arguments_come_through_as_they_are(bench: Bench, provider: str) -> None:
+    broken = '{"instrument": "PCR-02", "n": '
+    bench.server.script(Turn(tool_calls=(ToolCall(name=LOOKUP.name, arguments=broken),)), Turn(text="sorry"))
+    api = bench.api(bench.model(provider=provider, price_per_million_tokens=PRICE))
+    done = await api.complete(ask(tools=(LOOKUP,)))
+    assert done.message.tool_uses[0].arguments == broken
+    result = ModelMessage(role="tool", call_id=done.message.tool_uses[0].call_id, text="The arguments are not valid JSON.")
+    again = await api.complete(ask(messages=(ModelMessage(role="user", text="?"), done.message, result), tools=(LOOKUP,)))
+    assert again.message.text == "sorry"
+
+
 async def test_tool_names_a_provider_would_refuse_come_back_as_ours(bench: Bench) -> None:
     dotted = ToolUse(call_id="x", name="mcp.files/read", arguments="{}")
     bench.server.default = lambda body: Turn(tool_calls=(ToolCall(name=body["tools"][0]["function"]["name"], arguments={}),))

@@ -165,6 +165,24 @@ async def test_a_connection_the_server_closed_meanwhile_is_not_used_again(server
     assert server.connections == 3
 
 
+async def test_a_kept_connection_closed_just_when_it_is_used_costs_nobody_an_answer(server: Server) -> None:
+    ok = answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def every_second_time(request: bytes, writer: asyncio.StreamWriter) -> bool:
+        if len(server.requests) == 2:
+            return False  # closed without a byte
+        return await ok(request, writer)
+
+    server.handler = every_second_time
+    async with client_for(server.url, TIMEOUT) as client:
+        assert [(await client.post(server.url, content=b"x")).text for _ in range(2)] == ["ok", "ok"]
+        assert (len(server.requests), server.connections) == (3, 2)
+        server.handler = answer(b"HTTP/1.1 200", keep=False)
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await client.post(server.url, content=b"x")
+        assert len(server.requests) == 4
+
+
 async def test_a_slow_reader_holds_the_server_back_instead_of_filling_memory(server: Server) -> None:
     written = 0
 

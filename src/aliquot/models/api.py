@@ -78,11 +78,11 @@ class ModelsApi:
         NoModelForPatientData, BudgetExceeded, TokensExceeded; a ModelProblem (ProviderBusy, ContextTooLong, …) when no model
         could begin an answer; ProviderInterrupted when an answer broke off after something was shown.
         """
-        lanes = await self._candidates(request)
+        wished, *others = await self._candidates(request)
         failure: ModelProblem | None = None
-        for number, lane in enumerate(lanes):
-            if number:
-                yield Notice(code="fallback", text=f"{lanes[number - 1].name} is not available at the moment; {lane.name} answers instead.")
+        for lane in _usable(wished, others):
+            if lane is not wished:
+                yield Notice(code="fallback", text=f"{wished.name} is not available at the moment; {lane.name} answers instead.")
             try:
                 async with aclosing(self._engine.run(lane, request)) as events:
                     async for event in events:
@@ -114,8 +114,7 @@ class ModelsApi:
             lanes = [lane for lane in lanes if lane.config.patient_data]
             if not lanes or (request.model and lanes[0].name != request.model):
                 raise NoModelForPatientData
-        usable = [lane for lane in lanes if lane.config.problem is None and lane.breaker.seconds_left() == 0]
-        return usable or lanes[:1]
+        return lanes
 
     async def _current(self) -> str:
         """Name of the site-wide default: the one switched to, else the first of the file."""
@@ -209,6 +208,11 @@ class ModelsApi:
         await self._engine.close()
         for lane in self._lanes.values():
             await lane.adapter.close()
+
+
+def _usable(wished: Lane, others: list[Lane]) -> list[Lane]:
+    """Those with a key and a closed breaker; the wished one, to say why not, when there is none."""
+    return [lane for lane in (wished, *others) if lane.config.problem is None and lane.breaker.seconds_left() == 0] or [wished]
 
 
 def _info(lane: Lane, current: bool) -> ModelInfo:

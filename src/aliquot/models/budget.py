@@ -87,8 +87,9 @@ class Budget:
         price, cap = estimate.price, self._limits.cost_per_call
         room = cap - price.cost(estimate.input_tokens, 0)
         output = estimate.max_output_tokens
-        if price.output > 0:
-            output = min(output, max(0, int(room * 1_000_000 / price.output)))
+        per_token = price.cost(estimate.input_tokens, 1) - price.cost(estimate.input_tokens, 0)
+        if per_token > 0:
+            output = min(output, max(0, int(room / per_token)))
         if room < 0 or output < min(_LEAST_OUTPUT_TOKENS, estimate.max_output_tokens):
             raise BudgetExceeded("This call would cost more than one call may cost.", scope="call")
         return output

@@ -26,19 +26,31 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Price(_Entry):
-    """Money per million tokens. `cached_input` is for input tokens the provider took from its cache."""
-
+class _Rates(_Entry):
     input: Money
     output: Money
     cached_input: Money | None = None
+    """For input tokens the provider took from its cache; default the price of any other input."""
+
+
+class LongPrice(_Rates):
+    """Rates of a call whose input is longer than `above_tokens`."""
+
+    above_tokens: int = Field(ge=1)
+
+
+class Price(_Rates):
+    """Money per million tokens."""
+
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$")
+    long: tuple[LongPrice, ...] = ()
 
     def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> Decimal:
         """The price of one call; cached tokens are part of `input_tokens`."""
+        rates = max((r for r in self.long if input_tokens > r.above_tokens), key=lambda r: r.above_tokens, default=self)
         cached = min(cached_tokens, input_tokens)
-        cached_price = self.input if self.cached_input is None else self.cached_input
-        return ((input_tokens - cached) * self.input + cached * cached_price + output_tokens * self.output) / 1_000_000
+        cached_price = rates.input if rates.cached_input is None else rates.cached_input
+        return ((input_tokens - cached) * rates.input + cached * cached_price + output_tokens * rates.output) / 1_000_000
 
 
 FREE = Price(input=Decimal(0), output=Decimal(0))
@@ -174,7 +186,7 @@ def _priced(model: ModelConfig, where: str) -> ModelConfig:
 
 
 def known_price(provider: str, model: str) -> Price | None:
-    """The list price in the offline data of genai-prices, the dearest tier where there are several; None when unknown."""
+    """The list price in the offline data of genai-prices; None when unknown."""
     import genai_prices  # noqa: PLC0415 - 35 ms, and only when a price is missing
 
     try:
@@ -184,14 +196,18 @@ def known_price(provider: str, model: str) -> Price | None:
         return None
     if found.input_mtok is None or found.output_mtok is None:
         return None
-    cached = found.cache_read_mtok
-    return Price(
-        input=_dearest(found.input_mtok), output=_dearest(found.output_mtok), cached_input=None if cached is None else _dearest(cached)
-    )
+    starts = {tier.start for tier in getattr(found.input_mtok, "tiers", ())}
+    return Price(**_rates(found, 0), long=tuple(LongPrice(above_tokens=start, **_rates(found, start)) for start in sorted(starts)))
 
 
-def _dearest(price: Any) -> Decimal:
-    if isinstance(price, Decimal):
-        return price
-    dearest: Decimal = max([price.base, *(tier.price for tier in price.tiers)])
-    return dearest
+def _rates(found: Any, start: int) -> dict[str, Any]:
+    """The rates of `found` for a call in the tier that begins at `start` input tokens."""
+    rates = {"input": found.input_mtok, "output": found.output_mtok, "cached_input": found.cache_read_mtok}
+    return {name: _at(price, start) for name, price in rates.items() if price is not None}
+
+
+def _at(price: Any, start: int) -> Decimal:
+    rate: Decimal = price if isinstance(price, Decimal) else price.base
+    for tier in sorted(getattr(price, "tiers", ()), key=lambda t: t.start):
+        rate = tier.price if tier.start <= start else rate
+    return rate

@@ -70,6 +70,7 @@ def _instructions(tools: tuple[ToolSpec, ...]) -> str:
     lines = [
         "You can use these tools. Reply with one JSON object and nothing else:",
         '{"tool": NAME, "arguments": {...}} to use a tool, or {"answer": TEXT} to answer the person.',
+        "Use a tool when the question needs its data or an action; answer greetings and everything no tool can help with directly.",
         "Answer only from what the tools returned. Tools:",
     ]
     return "\n".join(lines + [f"- {t.name}: {t.description} Arguments: {json.dumps(t.parameters, ensure_ascii=False)}" for t in tools])

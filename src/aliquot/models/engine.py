@@ -145,7 +145,9 @@ class Engine:
                 async for data in body:
                     received += len(data)
                     for delta in decoder.feed(data):
-                        attempt.shown = True
+                        if not attempt.shown:
+                            attempt.shown = True
+                            lane.breaker.answering()
                         yield self._outward(attempt, delta)
                         self._stop_loops(attempt, delta)
                     if received > MAX_STREAM_BYTES or self._waiting.monotonic() > deadline:

@@ -51,6 +51,11 @@ class Breaker:
             raise ProviderBusy(retry_after=left, throttled=True)
         self._trying = self._opened_at is not None
 
+    def answering(self) -> None:
+        """The trial call brings output: others may come too, but the next failure opens again at once."""
+        if self._trying:
+            self._failures, self._opened_at, self._trying = FAILURES_TO_OPEN - 1, None, False
+
     def succeeded(self) -> None:
         self._failures, self._opened_at, self._trying = 0, None, False
 

@@ -39,11 +39,19 @@ class LeanTransport(httpx2.AsyncBaseTransport):
         self._idle: dict[tuple[str, str, int], list[_Connection]] = {}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        timeouts = request.extensions.get("timeout", {})
-        connection = self._kept(request) or await self._open(request, timeouts.get("connect"))
+        kept = self._kept(request)
+        if kept is not None:
+            try:
+                return await self._exchange(request, kept)
+            except httpx2.RemoteProtocolError:
+                # The server closed the idle connection just as we took it: it never read the request. Not a retry of a call.
+                if kept.heard:
+                    raise
+        return await self._exchange(request, await self._open(request))
+
+    async def _exchange(self, request: httpx2.Request, connection: "_Connection") -> httpx2.Response:
         try:
-            body = await request.aread()
-            connection.send(request, body, timeouts.get("read"))
+            connection.send(request, await request.aread())
             status, headers = await connection.head()
         except BaseException:
             connection.abort()
@@ -59,12 +67,12 @@ class LeanTransport(httpx2.AsyncBaseTransport):
             connection.abort()
         return None
 
-    async def _open(self, request: httpx2.Request, seconds: float | None) -> "_Connection":
+    async def _open(self, request: httpx2.Request) -> "_Connection":
         origin = scheme, host, port = _origin(request)
         loop = asyncio.get_running_loop()
         context = self._context if scheme == "https" else None
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(request.extensions.get("timeout", {}).get("connect")):
                 _, connection = await loop.create_connection(
                     lambda: _Connection(loop, origin), host, port, ssl=context, server_hostname=host if context else None
                 )
@@ -139,6 +147,8 @@ class _Connection(asyncio.Protocol):
         self._head_done = False
         self._complete = False
         self._keep = False
+        self.heard = False
+        """A byte has come since the last request."""
         self._failed: Exception | None = None
 
     # What the transport calls
@@ -157,10 +167,10 @@ class _Connection(asyncio.Protocol):
         self._rest_since = self._loop.time()
         self._stop_watch()
 
-    def send(self, request: httpx2.Request, body: bytes, read_seconds: float | None) -> None:
+    def send(self, request: httpx2.Request, body: bytes) -> None:
         self._reset()
         self._request = request
-        self._read_seconds = read_seconds
+        self._read_seconds = request.extensions.get("timeout", {}).get("read")
         head = [request.method.encode(), b" ", request.url.raw_path, b" HTTP/1.1\r\n"]
         for name, value in request.headers.raw:
             head += (name, b": ", value, b"\r\n")
@@ -238,6 +248,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without deriving from it
 
     def data_received(self, data: bytes) -> None:
+        self.heard = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
