@@ -114,6 +114,14 @@ def model_server(shared_model_server: ModelServer) -> ModelServer:
     return shared_model_server
 
 
+@pytest.fixture
+async def own_site(cluster: Cluster, seeded: Seeded, tmp_path: Path) -> AsyncIterator[Site]:  # noqa: F811 - the fixture
+    """A site of this test alone, for what cannot be undone."""
+    with cluster.database(seeded.template) as urls:
+        async with running_site(urls, tmp_path / "own", seeded, shutdown_seconds=0.2) as site:
+            yield site
+
+
 async def runs_of(site: Site, instrument: str) -> list[dict[str, Any]]:
     """The active runs of an instrument."""
     scientist = await site.client("scientist")

@@ -165,7 +165,7 @@ def test_a_pipe_gets_the_answer_alone() -> None:
         "· get_instrument_status ok after 1.23 s: PCR-02 is idle.",
         "· Trying again.",
         "· [1] SOP 7, page 3",
-        "· 10 + 20 tokens, 0.002 USD",
+        "· 10 tokens in, 20 out, 0.002 USD",
     ]
 
 

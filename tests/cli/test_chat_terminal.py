@@ -116,14 +116,14 @@ async def test_a_model_cannot_command_the_terminal(model_site: Site, model_serve
             assert sequence not in shown.raw
 
 
-async def test_a_second_person_signs_in_the_terminal(site: Site, client: Clients) -> None:
+async def test_a_second_person_signs_in_the_terminal(own_site: Site, client: Clients) -> None:
     """A scientist asks to stop somebody else's run; the reviewer sees it, signs, and the scientist's run goes on."""
-    asking = await colleague(site)
-    (running,) = await runs_of(site, "HPLC-03")
+    asking = await colleague(own_site)
+    (running,) = await runs_of(own_site, "HPLC-03")
     body = {"name": "stop_run", "arguments": {"run": running["code"], "reason": "leak at the pump"}}
     asked = await asking.post("/api/chat/tools", json=body)
     assert asked.status_code == 202, asked.text
-    async with terminal(client(site.url)) as shown:
+    async with terminal(client(own_site.url)) as shown:
         await log_in(shown, "reviewer")
         shown.type("/approvals")
         listed = await shown.expect("you may decide)")
