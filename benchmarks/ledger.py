@@ -88,20 +88,23 @@ def writing(running: Cluster) -> Iterator[dict[str, Any]]:
             ("tens", "audit events recorded, transactions of 10, 8 writers", "≥ 5,000/s", 10),
             ("changes", "change + audit event, one transaction each, 8 writers", "≥ 1,000/s", 1),
         ):
-            rates = [round_of(mode, running) * unit for _ in range(ROUNDS)]
+            rounds = [round_of(mode, running) for _ in range(ROUNDS)]
+            rates = [rate * unit for rate, _ in rounds]
+            cpu_ms = median(cpu for _, cpu in rounds)
             lag = drained(running)
-            notes = f"fsync on; {PROCESSES} processes of {TASKS} writers; log complete {lag:.1f} s after the last commit"
+            notes = f"fsync on; {PROCESSES} processes of {TASKS} writers; {cpu_ms:.2f} ms writer CPU per transaction; log complete {lag:.1f} s later"
             yield row(name, budget, rates, "/s", f"{ROUNDS} × {SECONDS:.0f} s", notes)
     finally:
         sequencer.terminate()
         sequencer.wait(20)
 
 
-def round_of(mode: str, running: Cluster) -> float:
-    """Transactions per second over all writers."""
+def round_of(mode: str, running: Cluster) -> tuple[float, float]:
+    """Transactions per second over all writers, and the writers' CPU per transaction in ms."""
     writers = [start(mode, running, n) for n in range(PROCESSES)]
     results = [json.loads(writer.communicate(timeout=300)[0]) for writer in writers]
-    return sum(result["transactions"] / result["seconds"] for result in results)
+    done = sum(result["transactions"] for result in results)
+    return sum(result["transactions"] / result["seconds"] for result in results), 1e3 * sum(result["cpu"] for result in results) / done
 
 
 def drained(running: Cluster) -> float:
@@ -130,9 +133,9 @@ async def write(mode: str, url: str, folder: Path) -> None:
     vault.ensure_subject(person)
     work = {"tens": tens, "changes": change}[mode]
     await asyncio.gather(*(work(database, ledger, person) for _ in range(TASKS)))  # connections and caches
-    started = time.monotonic()
+    started, cpu = time.monotonic(), time.process_time()
     counts = await asyncio.gather(*(repeat(lambda: work(database, ledger, person), started + SECONDS) for _ in range(TASKS)))
-    print(json.dumps({"transactions": sum(counts), "seconds": time.monotonic() - started}))
+    print(json.dumps({"transactions": sum(counts), "seconds": time.monotonic() - started, "cpu": time.process_time() - cpu}))
     await database.close()
 
 
@@ -180,8 +183,7 @@ def verifying() -> Iterator[dict[str, Any]]:
         key = LogKey("aliquot/bench", b"\x01" * 32)
         size = forge(bundle, key, EVENTS_VERIFIED)
         command = [str(Path(sys.executable).with_name("aliquot-verify")), str(bundle), "--vkey", key.vkey]
-        seconds = []
-        peak = 0
+        seconds, cpu, peak = [], [], 0
         for _ in range(ROUNDS):
             started = time.monotonic()
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -189,8 +191,9 @@ def verifying() -> Iterator[dict[str, Any]]:
             if status != 0:
                 raise RuntimeError(f"the bundle did not verify ({status})")
             seconds.append(time.monotonic() - started)
+            cpu.append(usage.ru_utime + usage.ru_stime)
             peak = max(peak, usage.ru_maxrss)
-        notes = f"{size / 1e6:.0f} MB of events, bundle {bundle.stat().st_size / 1e6:.0f} MB, {peak / 1024:.0f} MB memory, one process"
+        notes = f"{size / 1e6:.0f} MB of events, bundle {bundle.stat().st_size / 1e6:.0f} MB, {peak / 1024:.0f} MB memory, {median(cpu):.1f} s CPU"
         yield row(f"verification of {EVENTS_VERIFIED:,} events", "≤ 30 s", seconds, " s", str(ROUNDS), notes, digits=1)
 
 

@@ -46,16 +46,20 @@ class Sequencer:
         *,
         interval_seconds: float = 0.2,
         poll_seconds: float = 0.5,
+        files_seconds: float = 1.0,
         batch: int = 2_000,
     ) -> None:
         """`database` is a pool of the login `aliquot_sequencer`. `interval_seconds` apart at least, checkpoints follow new
-        events; `poll_seconds` is how long events of other processes wait when nobody calls `wake`."""
+        events; `poll_seconds` is how long events of other processes wait when nobody calls `wake`; the files follow at
+        `files_seconds` apart, because each of them costs an fsync that commits have to wait for."""
         self._database = database
         self._files = files
         self._key = key
         self._clock = clock
         self._interval = interval_seconds
         self._poll = poll_seconds
+        self._files_interval = files_seconds
+        self._files_due = 0.0
         self._batch = batch
         self._woken = asyncio.Event()
         self._tree = Tree()
@@ -100,7 +104,8 @@ class Sequencer:
                 while True:
                     self._woken.clear()
                     busy = await self._cycle(conn)
-                    busy = await self._publish(conn) or busy
+                    if until_idle or asyncio.get_running_loop().time() >= self._files_due:
+                        busy = await self._publish(conn) or busy
                     if not busy and until_idle:
                         return
                     if not busy:
@@ -210,6 +215,8 @@ class Sequencer:
             return False
         self.files_error = None
         self._published, self._checkpoint_published = target, note is not None
+        if target == size:
+            self._files_due = asyncio.get_running_loop().time() + self._files_interval
         return target < size
 
     async def _tiles(self, tx: Transaction, old: int, new: int) -> tuple[list[tuple[str, bytes]], list[str]]:
