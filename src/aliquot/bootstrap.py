@@ -95,7 +95,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     registry = Registry()
     for tool in lab_tools(lab):
         registry.register(tool)
-    tools = ToolsApi(registry, policy, ledger, vault, db, clock, settings, limiter=limiter, metrics=metrics)
+    tools = ToolsApi(registry, policy, ledger, vault, db, clock, settings, metrics=metrics)
     routing = RoutingApi(tools.all())
     chat = ChatApi(
         db=db, vault=vault, ledger=ledger, identity=identity, policy=policy, tools=tools, models=models, routing=routing, limiter=limiter,

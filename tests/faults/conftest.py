@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,8 +84,13 @@ class ServerProcess:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    process = ServerProcess(tmp_path / "data")
+def server() -> Iterator[ServerProcess]:
+    # Not below pytest's own folder: another test run closes that one to the user PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="aliquot-server-") as folder:
+        yield from _server(ServerProcess(Path(folder) / "data"))
+
+
+def _server(process: ServerProcess) -> Iterator[ServerProcess]:
     yield process
     if process.process is not None and process.process.poll() is None:
         process.stop()

@@ -8,6 +8,7 @@ import typer
 
 from aliquot.cli.chat.command import chat
 from aliquot.cli.common import sentences
+from aliquot.cli.models import app as models
 from aliquot.cli.user import app as user
 from aliquot.platform.settings import SettingsError, load_settings
 from aliquot.platform.telemetry import configure_logs
@@ -18,6 +19,7 @@ app = typer.Typer(
 db = typer.Typer(help="The database schema.", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(user, name="user")
+app.add_typer(models, name="models")
 app.command()(chat)
 
 

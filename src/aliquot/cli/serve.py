@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import os
 import secrets
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -52,7 +53,15 @@ def _serve(settings: Settings, installation: Installation, listener: socket.sock
         timeout_keep_alive=30,
     )  # fmt: skip
     server = _Server(config, _banner(settings, services))
+    # uvicorn stops in order on these signals and then raises them once more, for whoever handled them before it: that must not
+    # end the process here, because the database is still to be stopped.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _already_stopped)
     server.run(sockets=[listener])
+
+
+def _already_stopped(number: int, frame: object) -> None:
+    """The server has stopped; what follows is the database."""
 
 
 class _Server(uvicorn.Server):

@@ -24,6 +24,7 @@ from aliquot.records.http import router as records_router
 from aliquot.tools.http import router as tools_router
 from aliquot.web.aliases import Aliases
 from aliquot.web.health import router as health_router
+from aliquot.web.limits import router as limits_router
 from aliquot.web.openai import error_shape
 from aliquot.web.openai import router as openai_router
 from aliquot.web.wire.chunks import ChunksEncoder
@@ -32,7 +33,8 @@ from aliquot.web.wire.events import EventsEncoder
 log = structlog.get_logger(__name__)
 
 _ROUTERS = (
-    health_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router, openai_router,
+    health_router, limits_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
+    openai_router,
 )  # fmt: skip
 
 

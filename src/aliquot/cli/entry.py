@@ -1,0 +1,19 @@
+"""The installed command. `aliquot chat` is a client and starts without loading the server's code; everything else is in `main`."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    if sys.argv[1:2] == ["chat"]:
+        import typer  # noqa: PLC0415 - only what this command needs
+
+        from aliquot.cli.chat.command import chat  # noqa: PLC0415
+
+        client = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+        client.command()(chat)
+        client(sys.argv[2:], prog_name="aliquot chat")
+    else:
+        from aliquot.cli.main import app  # noqa: PLC0415
+
+        app(prog_name="aliquot")
