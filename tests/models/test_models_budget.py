@@ -216,3 +216,38 @@ async def test_a_database_that_is_away_refuses_before_anything_is_sent(bench: Be
         await events_of(away.api(), ask())
     assert bench.server.requests == []
     await away.database.close()
+
+
+async def test_a_cancelled_reservation_is_given_back(bench: Bench) -> None:
+    b = budget(bench)
+    task = asyncio.create_task(b.reserve(estimate(person_id=PERSON, call_key="k")))
+    await asyncio.sleep(0)  # the transaction has begun, for all this task can do about it
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    ticket = await b.reserve(estimate(person_id=PERSON, call_key="other"))
+    for _ in range(2):  # settlements run one after the other: after ours the given-back one is done
+        await b.settle(ticket, used(), "ok", 1)
+    rows = {r.call_key: r.state for r in await calls(bench)}
+    assert rows in ({None: "settled", "other": "settled"}, {"other": "settled"})
+    async with bench.database.begin() as tx:
+        assert await store.day_totals(tx, bench.clock.now()) == (1, 0)
+
+
+async def test_settlements_at_once_count_each_call_once(bench: Bench) -> None:
+    b = budget(bench)
+    tickets = await asyncio.gather(*(b.reserve(estimate(person_id=PERSON, run_id=RUN)) for _ in range(10)))
+    await asyncio.gather(*(b.settle(t, used(100, 100), "ok", 1) for t in [*tickets, *tickets]))
+    async with bench.database.begin() as tx:
+        meters = {(r.scope, r.spent, r.reserved) for r in await tx.rows(sa.select(model_meter))}
+    assert meters == {("hour", 2_000, 0), ("run", 2, 0), ("day", 2, 0)}
+
+
+async def test_one_call_too_many_in_a_batch_is_refused_alone(bench: Bench) -> None:
+    b = budget(bench, cost_per_run=2)
+    wishes = [*[estimate(run_id=RUN)] * 3, estimate(person_id=PERSON), estimate(call_key="k"), estimate()]
+    results = await asyncio.gather(*(b.reserve(w) for w in wishes), return_exceptions=True)
+    assert [isinstance(r, Ticket) for r in results] == [True, True, False, True, True, True]
+    assert isinstance(results[2], BudgetExceeded)
+    async with bench.database.begin() as tx:
+        assert (await store.day_totals(tx, bench.clock.now()))[1] == 5

@@ -206,6 +206,7 @@ class ModelsApi:
     async def close(self) -> None:
         """Settle what is under way and close the connections."""
         await self._engine.close()
+        await self._budget.close()
         for lane in self._lanes.values():
             await lane.adapter.close()
 

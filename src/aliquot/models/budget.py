@@ -1,12 +1,14 @@
 """Caps on money and tokens: reserved before a call, settled after it, in short transactions of their own.
 
-Exact under concurrency and across processes: money per run and per day is added by one conditional statement each, tokens
-of a person's sliding hour under that person's lock. The hour slides by minutes: a minute counts until it is entirely older
-than an hour. No transaction is open while a provider is called.
+Exact under concurrency and across processes: money per run and per day is added by conditional statements, tokens of a
+person's sliding hour under that person's lock. Calls that come at once share a transaction (`combiner`). The hour slides by
+minutes: a minute counts until it is entirely older than an hour. No transaction is open while a provider is called.
 """
 
+import asyncio
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Literal
@@ -15,9 +17,12 @@ import structlog
 
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
+from aliquot.kernel.problems import Problem
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, RecordRef
-from aliquot.models import store
+from aliquot.models import batches, store
+from aliquot.models.batches import Caps, Settled
+from aliquot.models.combiner import Combiner
 from aliquot.models.config import Price
 from aliquot.models.contracts import Notice, Usage
 from aliquot.models.errors import BudgetExceeded, TokensExceeded
@@ -65,23 +70,47 @@ class Budget:
         self._ledger = ledger
         self._clock = clock
         self._limits = limits
+        self._caps = Caps(hour_tokens=limits.model_tokens_per_hour, run_cost=limits.cost_per_run, day_cost=limits.cost_per_day)
+        self._reservations: Combiner[_Wish, Ticket] = Combiner(self._reserve_together, orphaned=self._unused)
+        self._settlements: Combiner[Settled, tuple[Notice, ...]] = Combiner(self._settle_together)
+        self._returning: set[asyncio.Future[tuple[Notice, ...]]] = set()
 
     async def reserve(self, estimate: Estimate) -> Ticket:
         """Reserve what the call may use at most. Raises BudgetExceeded or TokensExceeded; nothing is reserved then."""
         output = self._affordable_output(estimate)
-        row = self._row(estimate, output)
+        return await self._reservations(_Wish(self._row(estimate, output), output))
+
+    async def _reserve_together(self, wishes: Sequence["_Wish"]) -> list[Ticket | Exception]:
+        """All in one transaction if all fit; else one after the other, each on its own."""
         try:
-            return await self._reserve(row, output)
-        except (BudgetExceeded, TokensExceeded) as refusal:
-            # Reservations of dead processes may stand in the way: return them, then ask once more.
-            if not await self.sweep():
-                await self._refused(refusal)
-                raise
+            async with self._db.begin() as tx:
+                now = self._clock.now()
+                if not await batches.reserve_all(tx, [replace(w.row, now=now) for w in wishes], self._caps):
+                    raise _OneByOne
+        except _OneByOne:
+            return [await self._reserve_alone(w) for w in wishes]
+        return [Ticket(id=w.row.id, max_output_tokens=w.output) for w in wishes]
+
+    async def _reserve_alone(self, wish: "_Wish") -> Ticket | Exception:
         try:
-            return await self._reserve(row, output)
-        except BudgetExceeded as refusal:
-            await self._refused(refusal)
-            raise
+            try:
+                return await self._reserve(wish.row, wish.output)
+            except (BudgetExceeded, TokensExceeded):
+                # Reservations of dead processes may stand in the way: return them, then ask once more.
+                if not await self.sweep():
+                    raise
+            return await self._reserve(wish.row, wish.output)
+        except Problem as refusal:
+            if refusal.members.get("scope") == "day":
+                await self._refused()
+            return refusal
+
+    def _unused(self, ticket: Ticket) -> None:
+        """Whoever asked was cancelled meanwhile: give the reservation back."""
+        nothing = Usage(input_tokens=0, output_tokens=0, cost=Decimal(0))
+        task = asyncio.ensure_future(self.settle(ticket, nothing, "failed", 0))
+        self._returning.add(task)
+        task.add_done_callback(self._returning.discard)
 
     def _affordable_output(self, estimate: Estimate) -> int:
         price, cap = estimate.price, self._limits.cost_per_call
@@ -125,7 +154,7 @@ class Budget:
             raise BudgetExceeded("This call is being made already.", scope="call")
         if known.state != "settled":
             if known.state == "reserved":
-                await store.release_call(tx, known, spent_tokens=0, spent_cost=Decimal(0))
+                await store.release_call(tx, known)
             await store.renew_call(tx, known.id, row)
             await self._add(tx, row)
         return Ticket(id=known.id, max_output_tokens=output)
@@ -147,35 +176,34 @@ class Budget:
                 "Today's cost limit for language models is reached. It starts anew at midnight UTC.", retry_after=wait, scope="day"
             )
 
-    async def _refused(self, refusal: BudgetExceeded | TokensExceeded) -> None:
+    async def _refused(self) -> None:
         """The first refusal of a day is the crossing of 100 %, even when reservations alone fill the rest."""
-        if refusal.members.get("scope") == "day":
-            async with self._db.begin() as tx:
-                await self._crossed(tx, 100)
+        async with self._db.begin() as tx:
+            await self._crossed(tx, 100)
 
     async def settle(self, ticket: Ticket, usage: Usage, outcome: Outcome, seconds: float) -> tuple[Notice, ...]:
         """Replace the reservation by what was used. A second settlement of one call changes nothing. Notices of crossed caps."""
-        async with self._db.begin() as tx:
-            row = await store.call_by_id(tx, ticket.id)
-            if row is None or row.state == "settled":
-                return ()
-            tokens = usage.input_tokens + usage.output_tokens
-            day_spent = await store.release_call(tx, row, spent_tokens=tokens, spent_cost=usage.cost, released=row.state == "reserved")
+        settled = Settled(
+            id=ticket.id,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost=usage.cost,
+            estimated=usage.estimated,
+            outcome=outcome,
+            duration_ms=min(round(seconds * 1_000), 2_000_000_000),
             # A call that used nothing gives its key back: the same step may be made at another model.
-            key = None if outcome == "failed" and not tokens else row.call_key
-            await store.finish_call(
-                tx,
-                ticket.id,
-                call_key=key,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                cost=usage.cost,
-                estimated=usage.estimated,
-                outcome=outcome,
-                duration_ms=min(round(seconds * 1_000), 2_000_000_000),
-                finished_at=self._clock.now(),
-            )
-            return await self._notices(tx, day_spent)
+            free_key=outcome == "failed" and not usage.input_tokens + usage.output_tokens,
+        )
+        return await self._settlements(settled)
+
+    async def _settle_together(self, settled: Sequence[Settled]) -> list[tuple[Notice, ...] | Exception]:
+        together, again = _distinct(settled)
+        async with self._db.begin() as tx:
+            day_spent = await batches.settle_all(tx, together, self._clock.now())
+            notices = await self._notices(tx, day_spent)
+        if again:
+            await self._settle_together(again)
+        return [notices, *[()] * (len(settled) - 1)]
 
     async def _notices(self, tx: Transaction, day_spent: Decimal | None) -> tuple[Notice, ...]:
         cap = self._limits.cost_per_day
@@ -194,11 +222,34 @@ class Budget:
         log.warning("model_budget_crossed", percent=percent)
         return True
 
+    async def close(self) -> None:
+        """Wait for reservations on their way back."""
+        await asyncio.gather(*self._returning, return_exceptions=True)
+
     async def sweep(self) -> int:
         """Give back reservations whose process died, and forget old totals; how many were given back."""
         async with self._db.begin() as tx:
             expired = await store.take_expired(tx, self._clock.now(), _EXPIRED_PER_SWEEP)
             for row in expired:
-                await store.release_call(tx, row, spent_tokens=0, spent_cost=Decimal(0))
+                await store.release_call(tx, row)
             await store.forget_old_meters(tx, self._clock.now())
         return len(expired)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A reservation asked for."""
+
+    row: store.CallRow
+    output: int
+
+
+class _OneByOne(Exception):
+    """Not all reservations of a batch fit."""
+
+
+def _distinct(settled: Sequence[Settled]) -> tuple[list[Settled], list[Settled]]:
+    """(the first settlement of every call, the others): one statement may name a call only once."""
+    first: dict[uuid.UUID, Settled] = {}
+    others = [item for item in settled if first.setdefault(item.id, item) is not item]
+    return list(first.values()), others

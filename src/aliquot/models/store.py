@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from aliquot.models.tables import model_call, model_cap_notice, model_default, model_meter
 from aliquot.platform.db import Transaction
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # One statement: the person's lock, then the row. A reservation may be lost with the machine (its call is lost too), so its
 # commit does not wait for the disk; settlements do.
@@ -66,7 +66,7 @@ class CallRow:
 
 async def insert_call(tx: Transaction, row: CallRow) -> bool:
     """Insert the reserved call and take the person's lock. False when the call key exists already."""
-    lock = None if row.person_id is None else int.from_bytes(row.person_id.bytes[8:], "big", signed=True)
+    lock = None if row.person_id is None else person_lock(row.person_id)
     values = {name: getattr(row, name) for name in CallRow.__slots__}
     return (await tx.execute(_INSERT_CALL, values | {"lock": lock})).first() is not None
 
@@ -76,11 +76,6 @@ async def call_by_key(tx: Transaction, call_key: str) -> Row[Any] | None:
     return await tx.row(select(model_call).where(model_call.c.call_key == call_key).with_for_update())
 
 
-async def call_by_id(tx: Transaction, call_id: uuid.UUID) -> Row[Any] | None:
-    """The call, locked."""
-    return await tx.row(select(model_call).where(model_call.c.id == call_id).with_for_update())
-
-
 async def renew_call(tx: Transaction, call_id: uuid.UUID, row: CallRow) -> None:
     """An interrupted call of the same key goes on under the reservation of `row`."""
     values = {"state": "reserved", "outcome": None, "finished_at": None, "model": row.model, "provider": row.provider}
@@ -88,13 +83,9 @@ async def renew_call(tx: Transaction, call_id: uuid.UUID, row: CallRow) -> None:
     await tx.execute(update(model_call).where(model_call.c.id == call_id).values(**values, **amounts))
 
 
-async def finish_call(tx: Transaction, call_id: uuid.UUID, **values: Any) -> None:
-    await tx.execute(update(model_call).where(model_call.c.id == call_id).values(state="settled", **values))
-
-
 async def reserve_tokens(tx: Transaction, person_id: uuid.UUID, now: datetime, tokens: int) -> tuple[int, datetime | None]:
     """Add to the person's sliding hour; (tokens in it before, its oldest minute). The caller holds the person's lock."""
-    params = {"key": str(person_id), "since": _minute(now) - timedelta(hours=1), "slot": _minute(now), "tokens": tokens}
+    params = {"key": str(person_id), "since": minute_slot(now) - timedelta(hours=1), "slot": minute_slot(now), "tokens": tokens}
     row = (await tx.execute(_ADD_HOUR, params)).one()
     return int(row.used), row.oldest
 
@@ -105,33 +96,24 @@ async def reserve_money(tx: Transaction, scope: str, key: str, slot: datetime, *
     return (await tx.execute(_ADD_MONEY, params)).first() is not None
 
 
-async def move_meter(tx: Transaction, scope: str, key: str, slot: datetime, *, released: Decimal | int, spent: Decimal | int) -> Decimal:
-    """Release a reservation of a running total and add what was spent; what is spent in all."""
-    new = insert(model_meter).values(scope=scope, key=key, slot=slot, spent=spent, reserved=0)
-    changed = {"spent": model_meter.c.spent + spent, "reserved": func.greatest(model_meter.c.reserved - released, 0)}
-    result = await tx.execute(
-        new.on_conflict_do_update(index_elements=["scope", "key", "slot"], set_=changed).returning(model_meter.c.spent)
-    )
-    return Decimal(result.scalar_one())
-
-
-async def release_call(tx: Transaction, row: Row[Any], *, spent_tokens: int, spent_cost: Decimal, released: bool = True) -> Decimal | None:
-    """Move the totals of one locked call from reserved to spent; the day's spending, None when no money was involved.
-
-    `released=False` when the reservation had expired and its amounts are back already.
-    """
-    tokens, cost = (row.reserved_tokens, row.reserved_cost) if released else (0, Decimal(0))
+async def release_call(tx: Transaction, row: Row[Any]) -> None:
+    """Give the reserved amounts of one locked call back."""
     if row.person_id is not None:
-        await move_meter(tx, "hour", str(row.person_id), _minute(row.started_at), released=tokens, spent=spent_tokens)
-    if not cost and not spent_cost:
-        return None
-    if row.run_id is not None:
-        await move_meter(tx, "run", str(row.run_id), _EPOCH, released=cost, spent=spent_cost)
-    return await move_meter(tx, "day", "", day_slot(row.started_at), released=cost, spent=spent_cost)
+        await _release(tx, "hour", str(row.person_id), minute_slot(row.started_at), row.reserved_tokens)
+    if row.reserved_cost and row.run_id is not None:
+        await _release(tx, "run", str(row.run_id), EPOCH, row.reserved_cost)
+    if row.reserved_cost:
+        await _release(tx, "day", "", day_slot(row.started_at), row.reserved_cost)
+
+
+async def _release(tx: Transaction, scope: str, key: str, slot: datetime, amount: Decimal | int) -> None:
+    c = model_meter.c
+    statement = update(model_meter).where(c.scope == scope, c.key == key, c.slot == slot)
+    await tx.execute(statement.values(reserved=func.greatest(c.reserved - amount, 0)))
 
 
 async def reserve_run(tx: Transaction, run_id: uuid.UUID, cost: Decimal, cap: Decimal) -> bool:
-    return await reserve_money(tx, "run", str(run_id), _EPOCH, cost=cost, cap=cap)
+    return await reserve_money(tx, "run", str(run_id), EPOCH, cost=cost, cap=cap)
 
 
 async def reserve_day(tx: Transaction, now: datetime, cost: Decimal, cap: Decimal) -> bool:
@@ -177,7 +159,7 @@ async def day_totals(tx: Transaction, now: datetime) -> tuple[Decimal, Decimal]:
 
 async def hour_tokens(tx: Transaction, person_id: uuid.UUID, now: datetime) -> int:
     """Tokens of the person's sliding hour, reservations included."""
-    where = (model_meter.c.scope == "hour", model_meter.c.key == str(person_id), model_meter.c.slot > _minute(now) - timedelta(hours=1))
+    where = (model_meter.c.scope == "hour", model_meter.c.key == str(person_id), model_meter.c.slot > minute_slot(now) - timedelta(hours=1))
     return int(await tx.scalar(select(func.coalesce(func.sum(model_meter.c.spent + model_meter.c.reserved), 0)).where(*where)))
 
 
@@ -215,5 +197,11 @@ def day_slot(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _minute(at: datetime) -> datetime:
+def person_lock(person_id: uuid.UUID) -> int:
+    """The key of the advisory lock that orders reservations of one person's hour."""
+    return int.from_bytes(person_id.bytes[8:], "big", signed=True)
+
+
+def minute_slot(at: datetime) -> datetime:
+    """The beginning of the minute of `at`."""
     return at.replace(second=0, microsecond=0)
