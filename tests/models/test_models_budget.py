@@ -67,9 +67,11 @@ async def test_a_call_leaves_one_row_with_counts_cost_and_no_content(bench: Benc
     assert [(u.model, u.calls, u.failed, u.input_tokens) for u in usage] == [("fake", 1, 0, 100)]
 
 
-async def test_forty_calls_at_once_in_two_processes_never_pass_the_daily_cap(bench: Bench) -> None:
-    one, two = budget(bench, cost_per_day=10), budget(bench, cost_per_day=10)
-    results = await asyncio.gather(*(b.reserve(estimate()) for b in (one, two) * 20), return_exceptions=True)
+@pytest.mark.parametrize("processes", [2, 20])
+async def test_forty_calls_at_once_in_several_processes_never_pass_the_daily_cap(bench: Bench, processes: int) -> None:
+    many = [budget(bench, cost_per_day=10) for _ in range(processes)]
+    one, two = many[0], many[1]
+    results = await asyncio.gather(*(b.reserve(estimate()) for b in many * (40 // processes)), return_exceptions=True)
     tickets = [r for r in results if isinstance(r, Ticket)]
     assert len(tickets) == 10  # each may cost 1
     assert {type(r) for r in results} == {Ticket, BudgetExceeded}
@@ -98,10 +100,12 @@ async def test_a_call_gets_only_the_output_its_cap_can_pay(bench: Bench) -> None
     assert bench.server.requests[0].body["max_tokens"] == 100
 
 
-async def test_tokens_of_a_sliding_hour_are_exact_under_concurrency(bench: Bench) -> None:
-    one, two = budget(bench, model_tokens_per_hour=5_000), budget(bench, model_tokens_per_hour=5_000)
+@pytest.mark.parametrize("processes", [2, 20])
+async def test_tokens_of_a_sliding_hour_are_exact_under_concurrency(bench: Bench, processes: int) -> None:
+    many = [budget(bench, model_tokens_per_hour=5_000) for _ in range(processes)]
+    one, two = many[0], many[1]
     free = {"price": Price(input=Decimal(0), output=Decimal(0)), "person_id": PERSON}
-    results = await asyncio.gather(*(b.reserve(estimate(**free)) for b in (one, two) * 10), return_exceptions=True)
+    results = await asyncio.gather(*(b.reserve(estimate(**free)) for b in many * (20 // processes)), return_exceptions=True)
     assert sum(isinstance(r, Ticket) for r in results) == 5
     refusals = [r for r in results if isinstance(r, TokensExceeded)]
     assert len(refusals) == 15
