@@ -15,6 +15,7 @@ from aliquot.chat.errors import UnknownRun
 from aliquot.chat.streaming import Encoder, stream
 from aliquot.identity.contracts import Principal
 from aliquot.identity.http import address_of, require
+from aliquot.kernel.canonical import sha256_hex
 from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput
@@ -28,6 +29,7 @@ router = APIRouter(tags=["chat"])
 Person = Annotated[Principal, Depends(require("chat.use"))]
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 Limit = Annotated[int, Query(ge=1, le=200)]
+_SEQ_MAX = 2**31 - 1
 Parsed = TypeVar("Parsed", bound=Body)
 
 
@@ -125,7 +127,9 @@ async def session_chat(request: Request, services: ServicesDep, person: Person, 
         await services.limiter.hit(tx, f"chat-address:{address_of(request)}", limits.chat_per_address_per_minute, 60)
         await services.limiter.hit(tx, "chat-total", limits.chat_total_per_minute, 60)
         if ask.session_id is not None:
-            await services.limiter.hit(tx, f"chat-session:{person.id}:{ask.session_id}", limits.chat_per_session_per_hour, 3_600)
+            # Hashed: the caller's own text belongs neither into a key nor, unsealed, into the database.
+            session = sha256_hex(ask.session_id.encode("utf-8", "surrogatepass"))
+            await services.limiter.hit(tx, f"chat-session:{person.id}:{session}", limits.chat_per_session_per_hour, 3_600)
         start = _start(person, ask, "session", key, max_chars=limits.session_message_chars)
         started = await services.chat.runs.start(tx, start)
     return stream(services.chat, started.run_id, _encoder(request, "events"))
@@ -162,14 +166,14 @@ async def run_events(
     run_id: str,
     services: ServicesDep,
     person: Person,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=_SEQ_MAX)] = 0,
     wait: Annotated[float, Query(ge=0, le=30)] = 20,
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
 ) -> Response:
     """The run's events: an SSE stream that resumes by `Last-Event-ID`; with `Accept: application/json` a long poll."""
     key = _run_id(run_id)
     if last_event_id is not None:
-        if not last_event_id.isdecimal():
+        if not last_event_id.isdecimal() or int(last_event_id) > _SEQ_MAX:
             raise InvalidInput("Last-Event-ID: a run event's number")
         after = int(last_event_id)
     if "application/json" in request.headers.get("accept", ""):

@@ -83,7 +83,13 @@ class RunStore:
         """The run, if `person_id` started it."""
         return await tx.row(select(run).where(run.c.id == run_id, run.c.person_id == person_id))
 
+    async def over(self, tx: Transaction, run_id: uuid.UUID) -> bool:
+        """True when the run has ended: its last event is in the log."""
+        return bool(await tx.scalar(select(run.c.finished_at.is_not(None)).where(run.c.id == run_id)))
+
     async def by_idempotency_key(self, tx: Transaction, key: str) -> Row[Any] | None:
+        """The run made under `key`. Requests with the same key wait here for each other's end, so that only the first makes one."""
+        await tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
         return await tx.row(select(run).where(run.c.idempotency_key == key))
 
     async def claim(self, tx: Transaction, run_id: uuid.UUID, owner: uuid.UUID, at: datetime) -> Row[Any] | None:

@@ -64,6 +64,8 @@ class RunService:
         """Commit the user's message, the run and their audit event; execution begins after the commit."""
         principal = request.principal
         text = self._clean(request.message, request.max_chars or self._limits.message_chars)
+        if request.model is not None and not request.model.isprintable():
+            raise InvalidInput("model: there is no model of this name")
         key = _idempotency(principal, "run", request.idempotency_key)
         fingerprint = content_hash([text, request.conversation, str(request.parent_id), request.model, request.kind])
         if key is not None and (repeated := await self._repeated(tx, key, fingerprint)) is not None:
@@ -87,7 +89,10 @@ class RunService:
     async def start_tool(self, tx: Transaction, request: StartToolCall) -> Started:
         """A direct tool call: the call is a step already answered, so the loop executes it and renders the result."""
         principal = request.principal
-        arguments = canonical_json(request.arguments).decode()
+        try:
+            arguments = canonical_json(request.arguments).decode()
+        except ValueError as error:
+            raise InvalidInput("arguments: they hold a number or text that JSON cannot carry unchanged") from error
         key = _idempotency(principal, "tool", request.idempotency_key)
         fingerprint = content_hash([request.tool, arguments])
         if key is not None and (repeated := await self._repeated(tx, key, fingerprint)) is not None:
@@ -166,6 +171,8 @@ class RunService:
                 from_log = True
                 while True:
                     events, from_log = await self._next(run_id, after, live, from_log)
+                    if events is None:
+                        return
                     if events:
                         after = events[-1].seq
                         yield events
@@ -178,13 +185,16 @@ class RunService:
         finally:
             self._metrics.open_streams.dec()
 
-    async def _next(self, run_id: uuid.UUID, after: int, live: Subscription[StoredEvent], from_log: bool) -> tuple[list[StoredEvent], bool]:
-        """The next events without a gap, and whether the log has to be asked (again)."""
+    async def _next(
+        self, run_id: uuid.UUID, after: int, live: Subscription[StoredEvent], from_log: bool
+    ) -> tuple[list[StoredEvent] | None, bool]:
+        """The next events without a gap (None: the run is over and has none), and whether the log has to be asked (again)."""
         if from_log:
             live.drain()
             async with self._db.begin() as tx:
+                over = await self._runs.over(tx, run_id)  # before the events: the last one is committed together with the end
                 events = await self._runs.events(tx, run_id, after, _PAGE)
-            return events, len(events) == _PAGE
+            return (None if over and not events else events), len(events) == _PAGE
         arrived = await live.wait(_QUIET_SECONDS)
         lagging = live.lagging
         events = []

@@ -39,6 +39,7 @@ class Body(BaseModel):
     def _one_spelling(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
+        require_unicode(value)
         by_camel = {_camel(name): name for name in cls.model_fields}
         result: dict[str, Any] = {}
         for key, item in value.items():
@@ -47,6 +48,22 @@ class Body(BaseModel):
                 raise ValueError(f"{name} is given twice, in both spellings")
             result[name] = item
         return result
+
+
+def require_unicode(value: Any) -> None:
+    """Raises ValueError when a text anywhere in the JSON `value` holds half a surrogate pair: it could be neither stored nor sent."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting += [*part.keys(), *part.values()]
+        elif isinstance(part, list):
+            waiting += part
+        elif isinstance(part, str):
+            try:
+                part.encode()
+            except UnicodeEncodeError:
+                raise ValueError("a text in it is not valid Unicode") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aliquot.bootstrap import Services
 from aliquot.chat.contracts import PriorTurn, StartRun
@@ -13,7 +13,7 @@ from aliquot.chat.streaming import stream
 from aliquot.identity.contracts import Principal
 from aliquot.identity.http import require
 from aliquot.kernel.problems import InvalidInput, Problem
-from aliquot.platform.http import problem_response
+from aliquot.platform.http import problem_response, require_unicode
 from aliquot.web.wire.openai import OpenAIEncoder
 
 router = APIRouter(prefix="/v1", tags=["openai"])
@@ -61,6 +61,12 @@ class ChatRequest(BaseModel):
     tools: list[Any] | None = None
     functions: list[Any] | None = None
     n: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unicode(cls, value: Any) -> Any:
+        require_unicode(value)
+        return value
 
 
 @router.post("/chat/completions")
@@ -115,10 +121,11 @@ def _start(person: Principal, body: ChatRequest) -> StartRun:
 
 def error_shape(problem: Problem) -> JSONResponse:
     """A refusal as OpenAI's error object, with the same status and headers."""
-    plain = problem_response(problem)
-    kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(problem.status, "invalid_request_error")
-    document = _error(problem.detail, problem.code, "server_error" if problem.status >= 500 else kind)
-    response = JSONResponse(document, status_code=problem.status)
+    plain, facts = problem_response(problem), problem.document()
+    status, code = facts["status"], facts["code"]
+    kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(status, "invalid_request_error")
+    document = _error(problem.detail, code, "server_error" if status >= 500 else kind)
+    response = JSONResponse(document, status_code=status)
     response.headers.update({k: v for k, v in plain.headers.items() if k.lower() in ("retry-after", "www-authenticate")})
     return response
 
