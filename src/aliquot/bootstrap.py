@@ -154,6 +154,7 @@ class Background:
         if self._worker:
             self._tasks.append(asyncio.create_task(_work(services.jobs), name="worker"))
         services.loops.start()
+        self._tasks.append(asyncio.create_task(services.models.warm(), name="warm models"))
 
     async def stop(self) -> None:
         services = self._services

@@ -3,6 +3,8 @@
 It only yields run events and fills the `Turn`; committing the outcome is `executor`'s job.
 """
 
+from contextlib import aclosing
+
 from aliquot.chat.calls import Calls, Refresh, new_call_id
 from aliquot.chat.contracts import NoticeGiven, ToolCallStart
 from aliquot.chat.errors import TooManySteps
@@ -81,16 +83,16 @@ class AgentLoop:
             async with self._db.begin() as tx:
                 await self._store.begin_step(tx, turn.run_id, n, attempts)
         said = len(turn.said)
-        async for event in self._models.stream(self._request(turn, n, attempts)):
-            if isinstance(event, TextDelta):
-                if len(turn.said) == said and said:
-                    turn.say("\n\n")  # text of a later step starts a paragraph of its own
-                turn.say(event.text)
-                await turn.emitter.pace()
-            elif isinstance(event, ModelDone):
-                return await self._answered(turn, n, attempts, event)
-            else:
-                self._show(turn, event)
+        async with aclosing(self._models.stream(self._request(turn, n, attempts))) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    # Text of a later step starts a paragraph of its own.
+                    turn.say("\n\n" + event.text if said and len(turn.said) == said else event.text)
+                    await turn.emitter.pace()
+                elif isinstance(event, ModelDone):
+                    return await self._answered(turn, n, attempts, event)
+                else:
+                    self._show(turn, event)
         raise AssertionError("a model stream ends with ModelDone or raises")
 
     def _show(self, turn: Turn, event: ThinkingDelta | ToolUseStart | ToolUseDone | Notice) -> None:
