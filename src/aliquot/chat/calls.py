@@ -19,6 +19,7 @@ from aliquot.tools.contracts import CallReport, ToolContext
 Refresh = Callable[[Principal], Awaitable[Principal]]
 
 _INVALID = frozenset({"arguments_invalid", "unknown_tool"})
+_SHOWN_CHARS = 65_536
 _SKIPPED = "Not tried: an earlier call of this step waits for a person's confirmation."
 
 
@@ -154,7 +155,12 @@ def _result(use: dict[str, str], report: CallReport) -> dict[str, Any]:
 
 
 def _parsed(arguments: str) -> Any:
+    """The arguments as shown: parsed, or the (shortened) text when they are too long or cannot be shown as JSON."""
+    if len(arguments) > _SHOWN_CHARS:
+        return arguments[:_SHOWN_CHARS] + "…"
     try:
-        return json.loads(arguments or "{}")
-    except ValueError:
+        value = json.loads(arguments or "{}")
+        canonical_json(value)  # what it refuses (half a surrogate pair, NaN, thousands of levels) no stream can carry
+    except (ValueError, RecursionError):
         return arguments
+    return value

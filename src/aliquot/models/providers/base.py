@@ -171,6 +171,9 @@ def merged(deltas: list[Delta]) -> list[Delta]:
     return result
 
 
+_CALL_ID_CHARS = 200
+
+
 @dataclass(slots=True)
 class ToolParts:
     """A tool call while its arguments arrive."""
@@ -178,6 +181,11 @@ class ToolParts:
     call_id: str
     name: str
     arguments: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Raises ProviderMisbehaved for an id that could not be stored and sent back."""
+        if len(self.call_id) > _CALL_ID_CHARS or not self.call_id.isprintable():
+            raise ProviderMisbehaved
 
     def use(self) -> ToolUse:
         return ToolUse(call_id=self.call_id, name=self.name, arguments="".join(self.arguments) or "{}")
