@@ -65,6 +65,14 @@ async def test_wrong_arguments_twice_fail_clearly(model_site: Site, model_server
     assert len(model_server.requests) == 2
 
 
+async def test_a_model_that_repeats_a_failing_call_is_stopped(model_site: Site, model_server: ModelServer) -> None:
+    nowhere = ToolCall(name="get_instrument_status", arguments={"instrument": "XYZ-99"})
+    model_server.script(*(Turn(tool_calls=(nowhere,)) for _ in range(8)))
+    heard = await ask(await model_site.client("scientist"), "Is XYZ-99 ready?")
+    assert heard.of("error")[0]["code"] == "assistant_repeats"
+    assert len(model_server.requests) == 3
+
+
 async def test_an_unknown_tool_is_refused_not_executed(model_site: Site, model_server: ModelServer) -> None:
     model_server.script(Turn(tool_calls=(ToolCall(name="rm_rf", arguments={}),)), Turn(text="I cannot do that."))
     heard = await ask(await model_site.client("scientist"), "Delete everything")

@@ -28,6 +28,11 @@ class ToolArgumentsInvalid(Problem):
     retryable = True
 
 
+class AssistantRepeats(Problem):
+    code, status, sentence = "assistant_repeats", 502, "The assistant kept repeating a call that fails and was stopped. Please rephrase."
+    retryable = True
+
+
 class Calls:
     """Executes the calls a step asked for."""
 
@@ -114,11 +119,19 @@ class Calls:
             turn.emitter.emit(ToolCallEnd(call_id=use["call_id"], outcome="denied", summary=_SKIPPED, duration_ms=0))
 
     def _refuse_repeated_nonsense(self, turn: Turn, step: Step) -> None:
-        """A model is told what was wrong with its arguments and may try once more; then the run fails clearly."""
+        """A model is told what was wrong with its arguments and may try once more; then the run fails clearly. So does one that
+        makes the same failing call a third time."""
+        if any(_failures(earlier) & _failures(step) for earlier in turn.steps if earlier.n == step.n - 2):
+            raise AssistantRepeats
         wrong = [result for result in step.results if result.get("error_code") in _INVALID]
         before = [s for s in turn.steps if s.n == step.n - 1]
         if wrong and before and any(result.get("error_code") in _INVALID for result in before[0].results):
             raise ToolArgumentsInvalid(f"The assistant could not form a valid request to {wrong[0]['name']}. Please rephrase.")
+
+
+def _failures(step: Step) -> set[tuple[str, str]]:
+    """The calls of a step that failed, as name and arguments."""
+    return {(str(r["name"]), str(r["arguments"])) for r in step.results if r["outcome"] == "failed"}
 
 
 def new_call_id() -> str:
