@@ -1,5 +1,6 @@
 import pytest
-from router_world import Asked, asked
+
+from tests.routing.router_world import Asked, asked
 
 
 @pytest.fixture

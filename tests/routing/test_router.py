@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from router_world import Asked, asked
 
 from aliquot.routing.contracts import Route
+from tests.routing.router_world import Asked, asked
 
 
 def told(route: Route) -> tuple[str | None, dict[str, Any]]:

@@ -3,10 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tool_world import FakeTool, World, make_world
 
 from aliquot.platform.db import Database
 from aliquot.platform.vault import Vault
+from tests.tools.tool_world import FakeTool, World, make_world
 
 
 @pytest.fixture

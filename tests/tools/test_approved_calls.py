@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tool_world import Busy, FakeTool, World, start_tool, write_tool
 
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import NotFound
 from aliquot.tools.errors import CallInFlight
+from tests.tools.tool_world import Busy, FakeTool, World, start_tool, write_tool
 
 Make = Callable[..., World]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tool_world import Busy, FakeTool, World, start_tool, write_tool
 
 from aliquot.kernel.problems import NotFound
 from aliquot.tools.contracts import CallReport, ReadyCall
 from aliquot.tools.errors import CallInFlight, CallMismatch, ToolDenied, UnknownTool
+from tests.tools.tool_world import Busy, FakeTool, World, start_tool, write_tool
 
 Make = Callable[..., World]
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tool_world import FakeTool
 
 from aliquot.tools.contracts import Example
 from aliquot.tools.errors import ArgumentsInvalid, ToolRefused, UnknownTool
 from aliquot.tools.registry import Registry
 from aliquot.tools.schemas import check_arguments, parse_arguments
+from tests.tools.tool_world import FakeTool
 
 
 def with_schema(**changes: Any) -> FakeTool:

@@ -71,6 +71,12 @@ START: tuple[Example, ...] = (
         {"instrument": "PCR-02", "protocol": "PCR-STD-35"}, "Can you start a PCR-STD-35 run on PCR-02?", "Kick off PCR-STD-35 on PCR-02 now"
     ),
     *_asked(
+        {"instrument": "PCR-02", "protocol": "PCR-STD-35"},
+        "Start protocol PCR-STD-35 on PCR-02",
+        "Start a run of protocol PCR-STD-35 on PCR-02",
+    ),
+    *_asked({"instrument": "HPLC-03", "protocol": "HPLC-GRAD-10"}, "Run the protocol HPLC-GRAD-10 on HPLC-03"),
+    *_asked(
         {"instrument": "thermocycler", "protocol": "PCR-STD-35"},
         "Start PCR-STD-35 on the thermocycler",
         "Run PCR-STD-35 on the thermocycler",
