@@ -15,6 +15,7 @@ STEPS = (
     ("import ladder", [BIN / "lint-imports", "--no-cache"]),
     ("doors", [BIN / "tach", "check"]),
     ("house rules", [sys.executable, "tools/house_rules.py"]),
+    ("map of the code", [sys.executable, "tools/map.py", "--check"]),
     ("migrations match", [sys.executable, "tools/migrations_match.py"]),
 )
 
