@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.chat.conftest import ask, model_site  # noqa: F401 - fixture
+from tests.chat.conftest import ask, hear, model_site  # noqa: F401 - fixture
 from tests.peers.fixtures import model_host, model_server  # noqa: F401 - fixtures
 from tests.peers.models_server import ModelServer, ToolCall, Turn
 from tests.site import Site
@@ -35,3 +35,19 @@ async def test_a_call_id_that_cannot_be_stored_is_the_providers_mistake(
     heard = await ask(await model_site.client("scientist"), "Which protocols are there?")
     assert heard.of("error")[0]["code"] == "model_misbehaved"
     assert heard.of("tool_call_end") == []
+
+
+async def test_a_direct_tool_call_needs_no_model(model_site: Site, model_server: ModelServer) -> None:  # noqa: F811
+    model_server.default = lambda _: Turn(status=500)
+    scientist = await model_site.client("scientist")
+    body = {"name": "get_instrument_status", "arguments": {"instrument": "PCR-02"}}
+    answer = await scientist.post("/api/chat/tools", json=body)
+    assert answer.status_code == 200, answer.text
+
+    waiting = await scientist.post("/api/instruments/PCR-02/runs", json={"protocol": "PCR-STD-35"})
+    assert waiting.status_code == 202, waiting.text
+    decided = await scientist.post(f"/api/approvals/{waiting.json()['approval']['id']}/decision", json={"decision": "approve"})
+    followed = await hear(scientist, decided.json()["run_id"])
+    assert followed.of("tool_call_end")[0]["outcome"] == "ok"
+    assert followed.of("done")[0]["state"] == "done"
+    assert model_server.requests == []

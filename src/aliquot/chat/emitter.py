@@ -37,6 +37,8 @@ class RunEventWriter:
         self._batch: asyncio.Future[None] | None = None
         self._wake = asyncio.Event()
         self._lost: set[uuid.UUID] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushed_at = float("-inf")
 
     async def work(self) -> None:
         """Write until cancelled; what is pending at the cancellation is written first."""
@@ -48,13 +50,21 @@ class RunEventWriter:
             await self._flush()
             raise
 
-    def enqueue(self, event: SealedEvent) -> "asyncio.Future[None]":
-        """Hand over one event; the future resolves when it is committed and fanned out."""
+    def enqueue(self, event: SealedEvent, *, urgent: bool) -> "asyncio.Future[None]":
+        """Hand over one event; the future resolves when it is committed and fanned out.
+
+        What is not urgent (a later piece of an answer) waits for the next commit, at most 30 ms after the last one, so that all
+        runs of the process share it: a commit per piece would cost ten times the rest of its way.
+        """
         if self._batch is None:
             self._batch = asyncio.get_running_loop().create_future()
             self._batch.add_done_callback(_retrieve)
         self._pending.append(event)
-        self._wake.set()
+        if urgent:
+            self._wake.set()
+        elif self._timer is None and not self._wake.is_set():
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._flushed_at + _COALESCE_SECONDS), self._wake.set)
         return self._batch
 
     @property
@@ -79,8 +89,12 @@ class RunEventWriter:
         events, self._pending = self._pending, []
         batch, self._batch = self._batch, None
         self._wake.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if batch is None:
             return
+        self._flushed_at = asyncio.get_running_loop().time()
         try:
             committed = await self._commit(events)
         except Problem as error:
@@ -156,10 +170,17 @@ class RunEmitter:
 
     async def commit_with(self, tx: Transaction, owner: uuid.UUID, events: list[RunEvent]) -> None:
         """Insert `events` in the caller's transaction and fan them out after its commit. Call `settle` before."""
+        before = self._seq
         sealed = [self._seal(event) for event in events]
+        after, self._seq = self._seq, before  # the numbers are spent with the commit: one that fails leaves no gap
         if await self._store.insert_events(tx, owner, sealed) != len(sealed):
             raise LeaseLost
-        tx.after_commit(lambda: self._writer.fan_out(sealed))
+
+        def committed() -> None:
+            self._seq = after
+            self._writer.fan_out(sealed)
+
+        tx.after_commit(committed)
 
     def _delta(self, kind: type[TextDelta] | type[Thinking], text: str) -> None:
         if not text:
@@ -182,17 +203,20 @@ class RunEmitter:
         if self._buffer:
             text = "".join(self._buffer)
             self._buffer.clear()
+            first = self._last_delta == float("-inf")
             self._last_delta = asyncio.get_running_loop().time()
-            self._send(self._buffer_kind(text=text))
+            self._send(self._buffer_kind(text=text), urgent=first)
 
-    def _send(self, event: RunEvent) -> None:
-        self._newest = self._writer.enqueue(self._seal(event))
+    def _send(self, event: RunEvent, *, urgent: bool = True) -> None:
+        self._newest = self._writer.enqueue(self._seal(event), urgent=urgent)
 
     def _seal(self, event: RunEvent) -> SealedEvent:
-        self._seq += 1
+        seq = self._seq + 1
         at = rfc3339(self._clock.now())
-        payload = self._prefix + f'{self._seq},"at":"{at}",'.encode() + _encoder.encode(event)[1:]
-        return self._store.seal_event(self._subject, StoredEvent(self.run_id, self._seq, event.kind, payload))
+        payload = self._prefix + f'{seq},"at":"{at}",'.encode() + _encoder.encode(event)[1:]
+        sealed = self._store.seal_event(self._subject, StoredEvent(self.run_id, seq, event.kind, payload))
+        self._seq = seq  # only now: an event that cannot be encoded takes no number
+        return sealed
 
 
 def _retrieve(future: "asyncio.Future[None]") -> None:

@@ -69,6 +69,7 @@ class Executor:
         self._clock, self._metrics, self._owner = clock, metrics, owner
         self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
         self._cancelled: set[uuid.UUID] = set()
+        self._ending: set[uuid.UUID] = set()  # their end is being committed: too late to cancel
         self.closing = False
 
     def spawn(self, run: Any, *, resumed: bool = False) -> None:
@@ -83,7 +84,7 @@ class Executor:
     def cancel(self, run_id: uuid.UUID) -> None:
         """Cancel the run if it executes here; otherwise its process sees the request at its next renewal."""
         task = self._tasks.get(run_id)
-        if task is not None and run_id not in self._cancelled:
+        if task is not None and run_id not in self._cancelled and run_id not in self._ending:
             self._cancelled.add(run_id)
             task.cancel()
 
@@ -126,6 +127,7 @@ class Executor:
     def _ended(self, run_id: uuid.UUID) -> None:
         self._tasks.pop(run_id, None)
         self._cancelled.discard(run_id)
+        self._ending.discard(run_id)
         self._writer.forget(run_id)
         self._metrics.active_runs.set(len(self._tasks))
 
@@ -204,10 +206,13 @@ class Executor:
             await self._end(turn, state, problem)
         except (LeaseLost, Problem) as error:
             log.warning("run_abandoned", reason=type(error).__name__)
+        except Exception as error:
+            log.exception("run_not_ended", error=type(error).__name__)
 
     async def _end(self, turn: Turn, state: RunState, problem: Problem | None) -> None:
         """Commit the answer, usage, state, last events and the audit event together."""
         await turn.emitter.settle()
+        self._ending.add(turn.run.id)
         run, at, text = turn.run, self._clock.now(), turn.text
         incomplete = state in ("failed", "cancelled")
         async with self._db.begin() as tx:

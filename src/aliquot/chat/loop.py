@@ -51,7 +51,7 @@ class AgentLoop:
             finished = await self._after_decision(turn)
             if finished:
                 return None
-        if self._models.configured:
+        if self._models.configured and turn.run.kind != "tool":  # a direct call needs no model: its result is the answer
             return await self._with_model(turn)
         return await self._with_router(turn)
 
@@ -196,7 +196,8 @@ class AgentLoop:
             step.state = "done"
             turn.steps = [step]
             await self._save(turn, step)
-        if not self._models.configured or turn.run.parent_run_id is None:
+        asked = any(message.role == "user" for message in turn.messages)  # otherwise it was a direct call
+        if not self._models.configured or not asked:
             turn.close_with(str(step.results[0].get("rendered", "")))
             return True
         return False

@@ -33,7 +33,16 @@ def configure_logs(*, json_lines: bool, level: str = "INFO") -> None:
         cache_logger_on_first_use=False,
     )
     # Libraries' own logs may quote statements and bodies: only warnings, and only their place.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s", force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PlaceOnly("%(levelname)s %(name)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+class _PlaceOnly(logging.Formatter):
+    """A library's exception as type and place: the standard trace ends with the message, which may quote contents."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name of the standard library
+        return f"{ei[0].__name__ if ei[0] else None} {' '.join(places(ei[1]))}"
 
 
 def _safe_exception(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
