@@ -164,7 +164,8 @@ class AgentLoop:
         if route.tool is not None and route.missing and route.probability >= route.threshold:
             wanted = " and ".join(name.replace("_", " ") for name in route.missing)
             known = route.explanation.get("candidates", {})
-            options = "; ".join(f"{name}: {', '.join(values)}" for name, values in known.items() if values)
+            named = {name: ", ".join(values) for name, values in known.items() if values}
+            options = "; ".join(f"{name}: {values}" if len(named) > 1 else values for name, values in named.items())
             return f"Which {wanted} do you mean?" + (f" Known: {options}." if options else "")
         lines = [
             f"- **{info.name.replace('_', ' ')}**: {info.description.split('. ')[0].rstrip('.')}."
@@ -209,5 +210,5 @@ class AgentLoop:
 
 def _refusal(approval: Approval) -> str:
     if approval.state == "rejected":
-        return f"Rejected: {approval.preview.summary} was not done."
+        return f"Rejected, so this was not done: {approval.preview.summary}"
     return f"Not done ({approval.state}): {approval.preview.summary}"

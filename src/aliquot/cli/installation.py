@@ -163,5 +163,5 @@ def _reachable(url: str) -> None:
     try:
         psycopg.connect(libpq_url(url), connect_timeout=5).close()
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no answer"
+        reason = " ".join(str(error).split()) or "no answer"
         raise SettingsError(f"the database cannot be reached: {reason}") from error

@@ -23,6 +23,8 @@ from aliquot.web.app import create_app
 
 log = structlog.get_logger(__name__)
 
+_CHAT_DEFAULT = "http://127.0.0.1:8089"  # where `aliquot chat` looks unless told otherwise
+
 
 def serve(settings: Settings, *, demo: bool | None) -> None:
     """Serve until SIGINT or SIGTERM, then stop the database too. Raises what `cli.common.EXPECTED` lists."""
@@ -42,7 +44,7 @@ def serve(settings: Settings, *, demo: bool | None) -> None:
 def _serve(settings: Settings, installation: Installation, listener: socket.socket, *, demo: bool | None) -> None:
     services = build(settings, installation.vault, installation.urls)
     # One event loop per phase: the pools are closed in between, because connections belong to the loop that made them.
-    asyncio.run(_first_start(services, installation, demo=demo))
+    has_demo = asyncio.run(_first_start(services, installation, demo=demo))
     services = build(settings, installation.vault, installation.urls)
     background = Background(services, alone=installation.postgres is not None)
     config = uvicorn.Config(
@@ -52,7 +54,7 @@ def _serve(settings: Settings, installation: Installation, listener: socket.sock
         ssl_certfile=str(settings.tls_cert) if settings.tls_cert else None, ssl_keyfile=str(settings.tls_key) if settings.tls_key else None,
         timeout_keep_alive=30,
     )  # fmt: skip
-    server = _Server(config, _banner(settings, services))
+    server = _Server(config, _banner(settings, services, demo=has_demo))
     # uvicorn stops in order on these signals and then raises them once more, for whoever handled them before it: that must not
     # end the process here, because the database is still to be stopped.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -77,8 +79,8 @@ class _Server(uvicorn.Server):
             typer.echo(self._banner)
 
 
-async def _first_start(services: Services, installation: Installation, *, demo: bool | None) -> None:
-    """The first administrator, and the demo laboratory where it belongs."""
+async def _first_start(services: Services, installation: Installation, *, demo: bool | None) -> bool:
+    """The first administrator, and the demo laboratory where it belongs; True when it is there."""
     settings = services.settings
     try:
         configured = settings.admin_password.get_secret_value() if settings.admin_password else None
@@ -98,6 +100,7 @@ async def _first_start(services: Services, installation: Installation, *, demo: 
                 _hand_over(
                     settings, "demo-password", "Demo people (" + ", ".join(p.email for p in DEMO_PEOPLE) + "), password", demo_password
                 )
+        return seeded or wanted
     finally:
         await services.models.close()
         await services.db.close()
@@ -116,16 +119,18 @@ def _hand_over(settings: Settings, file_name: str, what: str, password: str) -> 
     typer.echo(f"{what}: in {path} (readable by you only)")
 
 
-def _banner(settings: Settings, services: Services) -> str:
+def _banner(settings: Settings, services: Services, *, demo: bool) -> str:
     scheme = "https" if settings.tls_cert else "http"
     url = f"{scheme}://{settings.host}:{settings.port}"
     answers = "a language model" if services.models.configured else "its tools (no language model configured, see docs/models.md)"
     executable = _executable()
+    there = "" if url == _CHAT_DEFAULT else f" --url {url}"
+    tries = (' "Is PCR-02 ready?"', ' "Start PCR-STD-35 on PCR-02"') if demo else ("",)
+    chats = "".join(f"  {executable} chat{there}{question}\n" for question in tries)
     return (
         f"\nAliquot is listening on {url} and answers with {answers}.\n"
-        f"Try in another terminal, logged in as scientist@demo.lab:\n"
-        f'  {executable} chat "Is PCR-02 ready?"\n'
-        f'  {executable} chat "Start PCR-STD-35 on PCR-02"\n'
+        f"Try in another terminal, logged in as {'scientist@demo.lab' if demo else settings.admin_email}:\n"
+        f"{chats}"
         f"  {executable} doctor\n"
         "Ctrl-C stops the server and its database."
     )

@@ -81,5 +81,5 @@ def start_warnings(instrument: Instrument, protocol: Protocol, samples: tuple[st
         warnings.append(f"The last service was on {instrument.last_service_on}, more than a year ago.")
     by_hand = [step.name for step in protocol.text.steps if step.where == "bench"]
     if by_hand:
-        warnings.append(f"{len(by_hand)} steps of {protocol.code} are done by hand and are not in the estimated time.")
+        warnings.append(f"Steps of {protocol.code} done by hand, not in the estimated time: {', '.join(by_hand)}.")
     return tuple(warnings)
