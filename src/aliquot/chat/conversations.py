@@ -57,12 +57,9 @@ class Conversations:
         if client_id is not None:
             self._check_reference(client_id)
         at = self._clock.now()
-        conversation_id = await self._chats.create_conversation(tx, principal.id, kind, client_id, title, at)
-        row = await self._chats.find(tx, principal.id, conversation_id)
-        if row is None:
-            raise UnknownConversation
-        if row.created_at == at:
-            await self._audit(tx, principal, "conversation.created", conversation_id)
+        row, made = await self._chats.create_conversation(tx, principal.id, kind, client_id, title, at)
+        if made:
+            await self._audit(tx, principal, "conversation.created", row.id)
         return self._chats.open_conversation(row)
 
     async def get(self, tx: Transaction, principal: Principal, reference: str) -> Conversation:

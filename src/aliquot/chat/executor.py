@@ -7,12 +7,14 @@ after it, the partial text is kept and the run ends as interrupted.
 
 import asyncio
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from aliquot.chat.contracts import (
     Done,
+    Message,
     RunEvent,
     RunFailed,
     RunStarted,
@@ -45,6 +47,14 @@ _TAKEOVERS_MAX = 3
 _RUNS_BEHIND_HISTORY = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the start of a conversation's first run already holds."""
+
+    principal: Principal
+    message: Message
+
+
 class Executor:
     """The runs of this process."""
 
@@ -72,11 +82,11 @@ class Executor:
         self._ending: set[uuid.UUID] = set()  # their end is being committed: too late to cancel
         self.closing = False
 
-    def spawn(self, run: Any, *, resumed: bool = False) -> None:
+    def spawn(self, run: Any, *, resumed: bool = False, known: Known | None = None) -> None:
         """Execute `run` (a row this process holds the lease of) in the background."""
         if run.id in self._tasks:
             return
-        task = asyncio.create_task(self._execute(run, resumed), name=f"run {run.id}")
+        task = asyncio.create_task(self._execute(run, resumed, known), name=f"run {run.id}")
         self._tasks[run.id] = task
         self._metrics.active_runs.set(len(self._tasks))
         task.add_done_callback(lambda _: self._ended(run.id))
@@ -131,10 +141,10 @@ class Executor:
         self._writer.forget(run_id)
         self._metrics.active_runs.set(len(self._tasks))
 
-    async def _execute(self, run: Any, resumed: bool) -> None:
+    async def _execute(self, run: Any, resumed: bool, known: Known | None) -> None:
         structlog.contextvars.bind_contextvars(run_id=str(run.id))
         try:
-            turn = await self._prepare(run)
+            turn = self._opening(run, known) if known is not None else await self._prepare(run)
         except DatabaseUnavailable:
             return  # the lease runs out and the run is taken over
         except Problem as problem:  # the person was disabled, or a key erased, meanwhile
@@ -172,6 +182,11 @@ class Executor:
             turn.approval = approval
             turn.close_with(_confirmation(approval))
         await self._end(turn, "waiting_approval" if approval is not None else "done", None)
+
+    def _opening(self, run: Any, known: Known) -> Turn:
+        """The first turn of a conversation, started a moment ago in this process: nothing has to be read."""
+        emitter = RunEmitter(self._writer, self._runs, self._clock, run.id, run.person_id, 1)
+        return Turn(run=run, principal=known.principal, emitter=emitter, owner=self._owner, messages=[known.message])
 
     async def _prepare(self, run: Any) -> Turn:
         """Everything the loop needs, with the person's rights as they are now."""

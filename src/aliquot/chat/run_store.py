@@ -70,11 +70,9 @@ class RunStore:
 
     # --- runs
 
-    async def create(self, tx: Transaction, values: dict[str, Any]) -> bool:
-        """Insert a run; False when its id or idempotency key is already there."""
-        row = _FRESH | values
-        made = await tx.scalar(insert(run).values(row).on_conflict_do_nothing().returning(run.c.id))
-        return made is not None
+    async def create(self, tx: Transaction, values: dict[str, Any]) -> Row[Any] | None:
+        """Insert a run; None when its id or idempotency key is already there."""
+        return await tx.row(insert(run).values(_FRESH | values).on_conflict_do_nothing().returning(run))
 
     async def get(self, tx: Transaction, run_id: uuid.UUID) -> Row[Any] | None:
         return await tx.row(select(run).where(run.c.id == run_id))

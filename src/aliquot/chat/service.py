@@ -5,11 +5,11 @@ import uuid
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from aliquot.chat.contracts import TERMINAL, Run, Started, StartRun, StartToolCall, StoredEvent
+from aliquot.chat.contracts import TERMINAL, Message, Run, Started, StartRun, StartToolCall, StoredEvent
 from aliquot.chat.conversations import Conversations
 from aliquot.chat.emitter import RunEmitter, RunEventWriter
 from aliquot.chat.errors import EmptyMessage, MessageTooLong, RunFinished, ShuttingDown, UnknownParent, UnknownRun
-from aliquot.chat.executor import Executor, started_event
+from aliquot.chat.executor import Executor, Known, started_event
 from aliquot.chat.run_store import LEASE, RunStore, Step, run_view
 from aliquot.chat.store import ChatStore
 from aliquot.identity.contracts import Principal
@@ -83,7 +83,10 @@ class RunService:
         }  # fmt: skip
         session_id = conversation.client_id or str(conversation.id)
         shown = session_id if conversation.kind == "session" else None
-        await self._begin(tx, principal, values, {"message": text.encode()}, session_id=shown)
+        opening = None
+        if parent_id is None:
+            opening = Message(id=user_message_id, conversation_id=conversation.id, parent_id=None, role="user", content=text, created_at=at)
+        await self._begin(tx, principal, values, {"message": text.encode()}, session_id=shown, opening=opening)
         return Started(run_id=values["id"], conversation_id=conversation.id, session_id=session_id)
 
     async def start_tool(self, tx: Transaction, request: StartToolCall) -> Started:
@@ -279,16 +282,17 @@ class RunService:
         step: Step | None = None,
         tool: str | None = None,
         session_id: str | None = None,
+        opening: Message | None = None,
     ) -> None:
         """Insert the run with its first event, its first step and its audit event; execute after the commit."""
         run_id = values["id"]
-        if not await self._runs.create(tx, values):
+        row = await self._runs.create(tx, values)
+        if row is None:
             raise IdempotencyMismatch("The same Idempotency-Key is being used by another request at this moment.")
         if step is None:
             await self._runs.begin_step(tx, run_id, 0)
         else:
             await self._runs.save_step(tx, run_id, principal.id, step)
-        row = await self._runs.get(tx, run_id)
         emitter = RunEmitter(self._writer, self._runs, self._clock, run_id, principal.id, 0)
         await emitter.commit_with(tx, self._owner, [started_event(row, session_id)])
         await self._ledger.append(
@@ -298,7 +302,8 @@ class RunService:
                 record=RecordRef(type="run", id=str(run_id)), tool=tool, content=content, subject=principal.id,
             ),
         )  # fmt: skip
-        tx.after_commit(lambda: self._executor.spawn(row))
+        known = Known(principal, opening) if opening is not None else None
+        tx.after_commit(lambda: self._executor.spawn(row, known=known))
 
     async def _owned(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> Any:
         row = await self._runs.owned(tx, principal.id, run_id)

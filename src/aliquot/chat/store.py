@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Row, and_, func, literal, or_, select, update
+from sqlalchemy import Integer, Row, Select, Uuid, and_, bindparam, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.chat.contracts import Conversation, ConversationKind, Message
@@ -19,6 +19,20 @@ from aliquot.platform.vault import Vault
 
 _LIVE = and_(conversation.c.deleted_at.is_(None))
 _HISTORY_MAX = 200
+
+
+def _branch_statement() -> Select[Any]:
+    """From `:head` up to the root, at most `:depth` messages; built once, because building costs as much as running it."""
+    head = message.c.id == bindparam("head", type_=Uuid)
+    chain = select(message, literal(1).label("n")).where(head, message.c.conversation_id == bindparam("conversation", type_=Uuid))
+    up = chain.cte("chain", recursive=True)
+    parent = message.alias("parent")
+    next_up = select(parent, (up.c.n + 1).label("n")).where(parent.c.id == up.c.parent_id, up.c.n < bindparam("depth", type_=Integer))
+    up = up.union_all(next_up)
+    return select(up).order_by(up.c.n.desc())
+
+
+_BRANCH = _branch_statement()
 
 
 class ChatStore:
@@ -32,8 +46,8 @@ class ChatStore:
 
     async def create_conversation(
         self, tx: Transaction, owner_id: uuid.UUID, kind: ConversationKind, client_id: str | None, title: str | None, at: datetime
-    ) -> uuid.UUID:
-        """A new conversation, or the one that already has this client id (two first messages at once make one)."""
+    ) -> tuple[Row[Any], bool]:
+        """A new conversation and True, or the one that already has this client id (two first messages at once make one)."""
         conversation_id = new_id()
         statement = insert(conversation).values(
             id=conversation_id, owner_id=owner_id, kind=kind, created_at=at, updated_at=at,
@@ -41,16 +55,13 @@ class ChatStore:
             client_id=self._seal(owner_id, client_id, f"conversation.client_id:{conversation_id}"),
             title=self._seal(owner_id, title, f"conversation.title:{conversation_id}"),
         )  # fmt: skip
-        if client_id is None:
-            await tx.execute(statement)
-            return conversation_id
-        made = await tx.scalar(statement.on_conflict_do_nothing().returning(conversation.c.id))
-        if made is None:
-            found = await self.find_by_client_id(tx, owner_id, client_id)
-            if found is None:
-                raise LookupError("a conversation with this client id was closed at this moment")
-            return uuid.UUID(str(found.id))
-        return conversation_id
+        made = await tx.row(statement.on_conflict_do_nothing().returning(conversation))
+        if made is not None:
+            return made, True
+        found = await self.find_by_client_id(tx, owner_id, client_id or "")
+        if found is None:
+            raise LookupError("a conversation with this client id was closed at this moment")
+        return found, False
 
     async def find_by_client_id(self, tx: Transaction, owner_id: uuid.UUID, client_id: str) -> Row[Any] | None:
         """The open conversation this owner calls `client_id`."""
@@ -137,16 +148,7 @@ class ChatStore:
         """The messages from the root to `head_id`, oldest first; at most the newest `limit`."""
         if head_id is None:
             return []
-        chain = (
-            select(message, literal(1).label("depth"))
-            .where(message.c.id == head_id, message.c.conversation_id == conversation_id)
-            .cte("chain", recursive=True)
-        )
-        parent = message.alias("parent")
-        chain = chain.union_all(
-            select(parent, (chain.c.depth + 1).label("depth")).where(parent.c.id == chain.c.parent_id, chain.c.depth < limit)
-        )
-        rows = await tx.rows(select(chain).order_by(chain.c.depth.desc()))
+        rows = await tx.rows(_BRANCH, {"head": head_id, "conversation": conversation_id, "depth": limit})
         return [self.open_message(row) for row in rows]
 
     async def list_messages(

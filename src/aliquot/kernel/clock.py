@@ -22,7 +22,8 @@ class SystemClock:
 
 def rfc3339(at: datetime) -> str:
     """`2026-11-21T05:16:15.123Z`. `at` must be timezone-aware."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 # A point in time in an HTTP answer: always RFC 3339, UTC, milliseconds, `Z`.

@@ -19,7 +19,7 @@ class Subscription(Generic[Message]):
 
     def __init__(self) -> None:
         self._queue: deque[Message] = deque()
-        self._ready = asyncio.Event()
+        self._waiter: asyncio.Future[bool] | None = None
         self.lagging = False
         """Messages were dropped: read the database, then `drain`."""
 
@@ -29,26 +29,33 @@ class Subscription(Generic[Message]):
             self.lagging = True
         elif not self.lagging:
             self._queue.append(message)
-        self._ready.set()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(True)
 
     async def wait(self, seconds: float) -> bool:
         """True when something arrived within `seconds`."""
         if self._queue or self.lagging:
             return True
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(seconds, _give_up, self._waiter)
         try:
-            async with asyncio.timeout(seconds):
-                await self._ready.wait()
-        except TimeoutError:
-            return False
-        return True
+            return await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
 
     def drain(self) -> list[Message]:
         """Everything that arrived; clears `lagging`."""
         messages = list(self._queue)
         self._queue.clear()
-        self._ready.clear()
         self.lagging = False
         return messages
+
+
+def _give_up(waiter: "asyncio.Future[bool]") -> None:
+    if not waiter.done():
+        waiter.set_result(False)
 
 
 class Bus(Generic[Message]):
