@@ -1,6 +1,9 @@
 """kill -9 of the server: nothing committed is lost, nothing is done twice (DESIGN §4, crash rule)."""
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -135,6 +138,48 @@ def test_the_main_job_from_an_empty_folder_to_a_verified_export(server: ServerPr
     assert server.stop() == 0
     status = server.run("doctor")
     assert "not running" in status.stdout
+
+
+def test_a_refused_second_server_leaves_the_first_one_and_its_database_alone(server: ServerProcess) -> None:
+    server.start()
+    client = server.client()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        other = free.getsockname()[1]
+    second = server.run("serve", "--port", str(other))
+    assert second.returncode == 2
+    assert "is using the data folder" in second.stderr
+    taken = server.run("serve")
+    assert taken.returncode == 2
+    assert "cannot be used" in taken.stderr
+    assert client.get("/api/health").json()["status"] == "ok"
+    assert client.get("/api/instruments").status_code == 200
+    assert "running, version" in server.run("doctor").stdout
+
+
+def test_sigterm_stops_the_server_and_its_database(server: ServerProcess) -> None:
+    server.start()
+    assert server.process is not None
+    server.process.terminate()
+    assert server.process.wait(30) == 0
+    assert not (server.folder / "pg" / "postmaster.pid").exists()
+    server.start()
+
+
+def test_a_database_that_goes_away_is_said_and_comes_back(server: ServerProcess) -> None:
+    server.start()
+    client = server.client()
+    postmaster = int((server.folder / "pg" / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(postmaster, signal.SIGQUIT)
+    deadline = time.monotonic() + 20
+    while (answer := client.get("/api/health")).status_code != 503 and time.monotonic() < deadline:
+        time.sleep(0.05)  # polling a process that is going
+    assert answer.json()["parts"]["database"]["status"] == "down"
+    refused = client.post("/api/chat/completion", json={"message": "Is PCR-02 ready?"})
+    assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
+    assert server.stop() == 0
+    server.start()
+    assert server.client().post("/api/chat/completion", json={"message": "Is PCR-02 ready?"}).status_code == 200
 
 
 def verify(path: Path) -> int:

@@ -12,6 +12,7 @@ import httpx2
 import psycopg
 import typer
 
+from aliquot.cli.installation import require_reachable
 from aliquot.models.config import load_models
 from aliquot.platform import migrate
 from aliquot.platform.postgres import EmbeddedPostgres, PostgresError
@@ -111,6 +112,7 @@ def _database(settings: Settings) -> str:
         if not postgres.running():
             return "embedded, not running (it runs while `aliquot serve` does)"
         url = postgres.superuser_url()
+    require_reachable(url)
     found, expected = migrate.database_version(url), migrate.code_version()
     if found != expected:
         raise migrate.SchemaError(f"the schema is at version {found or 'none'}, the code needs {expected}: run `aliquot db upgrade`")

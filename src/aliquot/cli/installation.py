@@ -47,34 +47,35 @@ def open_installation(settings: Settings, *, exclusive: bool) -> Installation:
     too if there is none. Raises SettingsError, RootKeyError, PostgresError or SchemaError with a sentence that says what to mend.
     """
     folder = _data_folder(settings)
-    lock: DataFolderLock | None = DataFolderLock(folder)
-    postgres: EmbeddedPostgres | None = None
+    vault = _vault(settings, settings.root_key.get_secret_value() if settings.root_key else None)
+    if settings.embedded:
+        return _open_embedded(settings, folder, vault, exclusive)
+    lock = DataFolderLock(folder) if exclusive else None
+    if lock is not None:
+        lock.acquire()
     try:
-        if settings.embedded:
-            secret = settings.root_key.get_secret_value() if settings.root_key else None
-            vault = _vault(settings, secret)
-            postgres = EmbeddedPostgres(folder / "pg", superuser_password=_password(vault, SUPERUSER))
-            if not exclusive and postgres.running():
-                lock = None  # the server that runs it holds the lock
-            if lock is not None:
-                lock.acquire()
-            postgres.start()
-            owner_url = postgres.ensure_database(_password(vault, OWNER))
-            urls = DatabaseUrls(
-                app=postgres.url(LOGINS[0], _password(vault, LOGINS[0])), sequencer=postgres.url(LOGINS[1], _password(vault, LOGINS[1]))
-            )
-            return _opened(settings, vault, urls, owner_url, postgres, lock)
-        if exclusive and lock is not None:
-            lock.acquire()
-        else:
-            lock = None
-        vault = _vault(settings, settings.root_key.get_secret_value() if settings.root_key else None)
         owner = settings.database_url.get_secret_value() if settings.database_url else None
         return _opened(settings, vault, _external_urls(settings, vault), owner, None, lock)
     except BaseException:
-        if postgres is not None and lock is not None:
-            postgres.stop()
         if lock is not None:
+            lock.release()
+        raise
+
+
+def _open_embedded(settings: Settings, folder: Path, vault: Vault, exclusive: bool) -> Installation:
+    postgres = EmbeddedPostgres(folder / "pg", superuser_password=_password(vault, SUPERUSER))
+    lock: DataFolderLock | None = None
+    if exclusive or not postgres.running():
+        lock = DataFolderLock(folder)
+        lock.acquire()  # refused: the database belongs to whoever holds the folder, and is left alone
+    try:
+        postgres.start()
+        owner_url = postgres.ensure_database(_password(vault, OWNER))
+        app, sequencer = (postgres.url(login, _password(vault, login)) for login in LOGINS[:2])
+        return _opened(settings, vault, DatabaseUrls(app=app, sequencer=sequencer), owner_url, postgres, lock)
+    except BaseException:
+        if lock is not None:
+            postgres.stop()
             lock.release()
         raise
 
@@ -91,7 +92,7 @@ def upgrade(installation: Installation) -> None:
 def _opened(
     settings: Settings, vault: Vault, urls: DatabaseUrls, owner: str | None, postgres: EmbeddedPostgres | None, lock: DataFolderLock | None
 ) -> Installation:
-    _reachable(owner or urls.app)
+    require_reachable(owner or urls.app)
     empty = owner is not None and migrate.database_version(owner) is None
     installation = Installation(settings, vault, urls, owner, postgres, lock, empty)
     if empty:
@@ -159,7 +160,8 @@ def _quoted(text: str) -> str:
     return quote(text, safe="")
 
 
-def _reachable(url: str) -> None:
+def require_reachable(url: str) -> None:
+    """Raises SettingsError with the database's own reason."""
     try:
         psycopg.connect(libpq_url(url), connect_timeout=5).close()
     except psycopg.OperationalError as error:
