@@ -4,6 +4,7 @@ Nothing here decides anything; it only connects.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ from aliquot.tools.contracts import ToolContext
 from aliquot.tools.registry import Registry
 
 log = structlog.get_logger(__name__)
+
+_CANCELS = 5
+_CANCEL_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,12 +165,23 @@ class Background:
         await services.chat.stop()
         await services.tools.drain(services.settings.shutdown_seconds)
         await services.loops.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _end(self._tasks)
         await services.models.close()
         await services.db.close()
         await services.sequencer_db.close()
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel, and cancel again what does not end: with the database away, the worker waits in its own shutdown."""
+    pending = set(tasks)
+    for _ in range(_CANCELS):
+        if not pending:
+            return
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
+    if pending:
+        log.warning("tasks_abandoned", tasks=sorted(task.get_name() for task in pending))
 
 
 async def _work(jobs: Jobs) -> None:

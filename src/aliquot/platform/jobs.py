@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 _HEARTBEAT_SECONDS = 3.0
 _STALLED_SECONDS = 12.0
+_CONNECT_SECONDS = 3.0
 _DEFER = text(
     "SELECT procrastinate_defer_jobs_v1(ARRAY[ROW("
     ":queue, :name, 0, CAST(:lock AS text), CAST(:queueing_lock AS text), CAST(:args AS jsonb), CAST(:at AS timestamptz)"
@@ -32,7 +33,12 @@ class Jobs:
 
     def __init__(self, url: str) -> None:
         connector = procrastinate.PsycopgConnector(
-            conninfo=libpq_url(url), min_size=1, max_size=4, kwargs={"application_name": "aliquot jobs"}
+            conninfo=libpq_url(url),
+            min_size=1,
+            max_size=4,
+            timeout=_CONNECT_SECONDS,  # a database that is away must not hold up the end of the process
+            reconnect_timeout=_CONNECT_SECONDS,
+            kwargs={"application_name": "aliquot jobs", "connect_timeout": int(_CONNECT_SECONDS)},
         )
         self._app = procrastinate.App(connector=connector)
         self._names: set[str] = set()
