@@ -5,7 +5,7 @@ import pytest
 import sqlalchemy as sa
 
 from aliquot.platform import db as module
-from aliquot.platform.db import Database, DatabaseUnavailable
+from aliquot.platform.db import Database, DatabaseUnavailable, DiskFull
 from tests.conftest import Urls
 
 
@@ -65,3 +65,13 @@ async def test_a_database_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(DatabaseUnavailable):
         await answer(nowhere)
     await nowhere.close()
+
+
+async def test_a_full_disk_is_said_to_be_one(database: Database) -> None:
+    async def store() -> None:
+        async with database.begin() as tx:
+            await tx.execute(sa.text("DO $$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$"))
+
+    with pytest.raises(DiskFull):
+        await store()
+    assert await answer(database) == 42

@@ -51,6 +51,14 @@ class DatabaseUnavailable(Unavailable):
     sentence = "The database is not reachable at the moment. Nothing was lost; please try again."
 
 
+class DiskFull(DatabaseUnavailable):
+    code = "disk_full"
+    sentence = "The database's disk is full, so nothing can be stored. Nothing was lost; an administrator has to make room."
+
+
+_DISK_FULL = "53100"  # SQLSTATE
+
+
 class Transaction:
     """One open database transaction.
 
@@ -112,7 +120,7 @@ class Database:
     async def begin(self) -> AsyncIterator[Transaction]:
         """A transaction: committed when the block ends, rolled back when it raises, then its after-commit effects run.
 
-        Raises DatabaseUnavailable when no connection can be had or the connection is lost.
+        Raises DatabaseUnavailable when no connection can be had or the connection is lost, DiskFull when its disk is full.
         """
         try:
             async with self.engine.begin() as conn:
@@ -121,7 +129,8 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated or isinstance(error, InterfaceError | OperationalError):
                 log.warning("database_unavailable", error=type(error.orig).__name__)
-                raise DatabaseUnavailable from error
+                full = getattr(error.orig, "sqlstate", None) == _DISK_FULL
+                raise (DiskFull if full else DatabaseUnavailable) from error
             raise
         except PoolTimeout as error:
             log.warning("database_pool_exhausted")
