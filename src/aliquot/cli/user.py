@@ -1,6 +1,7 @@
 """`aliquot user`: administration of people on the server's own machine, for when nobody can log in."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Annotated, TypeVar
@@ -54,7 +55,10 @@ def list_people() -> None:
     for person in _run(work):
         state = "disabled" if not person.active else "must change password" if person.must_change else "active"
         table.add_row(person.email, person.name, ", ".join(person.roles), "yes" if person.may_sign else "no", state, str(person.id))
-    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+    for column in table.columns:
+        column.overflow = "fold"
+    # In a pipe nothing is folded: a script reads whole addresses and ids.
+    Console(width=None if sys.stdout.isatty() else 400, markup=False, highlight=False).print(table)
 
 
 @app.command()
