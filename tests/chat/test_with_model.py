@@ -101,6 +101,19 @@ async def test_a_refusing_provider_is_a_sentence(model_site: Site, model_server:
     assert heard.kinds()[-1] == "error"
 
 
+async def test_an_empty_answer_is_said(model_site: Site, model_server: ModelServer) -> None:
+    model_server.script(Turn(text=""))
+    heard = await ask(await model_site.client("scientist"), "Hello")
+    assert "empty answer" in heard.text
+    assert heard.of("done")[0]["state"] == "done"
+
+
+async def test_a_question_for_an_unknown_model_is_the_callers_fault(model_site: Site) -> None:
+    scientist = await model_site.client("scientist")
+    answer = await scientist.post("/api/chat/completion", json={"message": "Hello", "model": "nobody"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_model")
+
+
 async def test_a_dropped_connection_stops_nothing_and_resumes_exactly(model_site: Site, model_server: ModelServer) -> None:
     model_server.script(Turn(text=" ".join(f"w{i}" for i in range(40)), itl=0.02))
     scientist = await model_site.client("scientist")

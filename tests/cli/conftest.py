@@ -355,7 +355,21 @@ class Terminal:
     def interrupt(self) -> None:
         os.write(self._master, b"\x03")
 
-    async def expect(self, wanted: str) -> str:
+    async def interrupt_prompt(self, wanted: str) -> None:
+        """Ctrl-C at a prompt, again while `wanted` does not come: between showing a prompt and listening to the keyboard,
+        Python's readline does not notice a signal before the next key."""
+        for _ in range(6):
+            self.interrupt()
+            try:
+                await self.expect(wanted, DEADLINE / 6)
+            except AssertionError:
+                if self.code is not None:
+                    raise
+            else:
+                return
+        raise AssertionError(f"{wanted!r} did not come after Ctrl-C; the terminal shows:\n{self.text}")
+
+    async def expect(self, wanted: str, seconds: float | None = None) -> str:
         """Wait until `wanted` is there, after what was expected before; what came until then."""
 
         async def wait() -> str:
@@ -367,7 +381,7 @@ class Terminal:
             return self.text[start : self._seen]
 
         try:
-            return await asyncio.wait_for(wait(), DEADLINE)
+            return await asyncio.wait_for(wait(), seconds or DEADLINE)
         except TimeoutError:
             raise AssertionError(f"{wanted!r} did not come; the terminal shows:\n{self.text}") from None
 

@@ -79,8 +79,7 @@ async def test_a_second_ctrl_c_leaves_and_continue_takes_the_run_up(model_site: 
         await shown.expect("> ")
         shown.type("Start the PCR")
         await shown.expect("Do this? [y/N] ")
-        shown.interrupt()
-        await shown.expect("Nothing was decided")
+        await shown.interrupt_prompt("Nothing was decided")
         await shown.expect("> ")
         shown.type("/quit")
         assert await shown.end() == 0

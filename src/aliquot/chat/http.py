@@ -19,6 +19,15 @@ from aliquot.kernel.canonical import sha256_hex
 from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput
+from aliquot.models.errors import (
+    BudgetExceeded,
+    ContextTooLong,
+    ModelNotConfigured,
+    NoModelForPatientData,
+    ProviderBusy,
+    TokensExceeded,
+    UnknownModel,
+)
 from aliquot.platform.db import Database
 from aliquot.platform.http import Body, Page, validation_problem
 from aliquot.platform.limits import Limiter
@@ -31,6 +40,13 @@ IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_lengt
 Limit = Annotated[int, Query(ge=1, le=200)]
 _SEQ_MAX = 2**31 - 1
 Parsed = TypeVar("Parsed", bound=Body)
+
+
+# How a failed run is answered by `completion`; what is not named here is the fault of what stands behind us.
+_RUN_STATUS = {
+    cls.code: cls.status
+    for cls in (ProviderBusy, ContextTooLong, ModelNotConfigured, UnknownModel, NoModelForPatientData, BudgetExceeded, TokensExceeded)
+}
 
 
 class Ask(Body):
@@ -293,13 +309,14 @@ def _start(person: Principal, ask: Ask, kind: ConversationKind, key: str | None,
 def _answer(answer: Answer) -> JSONResponse:
     run, message = answer.run, answer.message
     if answer.error is not None:
+        status = _RUN_STATUS.get(str(answer.error["code"]), 502)
         return JSONResponse(
             {
-                "type": f"urn:aliquot:problem:{answer.error['code']}", "title": answer.error["detail"], "status": 502,
+                "type": f"urn:aliquot:problem:{answer.error['code']}", "title": answer.error["detail"], "status": status,
                 "run_id": str(run.id),
                 "conversation_id": str(run.conversation_id), "partial": message.content if message else None, **answer.error,
             },
-            status_code=502, media_type="application/problem+json",
+            status_code=status, media_type="application/problem+json",
         )  # fmt: skip
     document = {
         "message": _message(message) if message else None, "conversation_id": str(run.conversation_id), "run_id": str(run.id),

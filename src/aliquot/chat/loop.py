@@ -61,6 +61,8 @@ class AgentLoop:
         for n in range(self._limits.model_steps_per_run):
             step = self._known_step(turn, n) or await self._ask(turn, n)
             if not step.tool_uses:
+                if not turn.said:
+                    turn.close_with("The language model gave an empty answer. Please ask again.")
                 return None
             if step.state == "done":
                 continue
