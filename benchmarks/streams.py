@@ -236,7 +236,10 @@ def _reads() -> list[dict[str, Any]]:
         async def load(rate: int, seconds: int) -> list[float]:
             times: list[float] = []
             async with httpx2.AsyncClient(
-                base_url=f"http://127.0.0.1:{site.port}", headers={"authorization": f"Bearer {site.token}"}
+                base_url=f"http://127.0.0.1:{site.port}",
+                headers={"authorization": f"Bearer {site.token}"},
+                timeout=120,
+                limits=httpx2.Limits(max_connections=200),
             ) as client:
 
                 async def one(due: float) -> None:
