@@ -2,6 +2,7 @@
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -129,7 +130,7 @@ async def raw_body(pending: Any) -> AsyncGenerator[bytes, None]:
             yield data
 
 
-class EventDecoder:
+class EventDecoder(ABC):
     """Feeds events one by one. What came before a failing event is still handed out; the failure is raised by the next call."""
 
     def __init__(self) -> None:
@@ -137,8 +138,9 @@ class EventDecoder:
         self.events = 0
         self._failure: ModelProblem | None = None
 
+    @abstractmethod
     def _event(self, event: bytes, deltas: list[Delta]) -> None:
-        raise NotImplementedError
+        """Decode one event; what it means for the answer is appended to `deltas`."""
 
     def _run(self, events: list[bytes]) -> list[Delta]:
         if self._failure is not None:
