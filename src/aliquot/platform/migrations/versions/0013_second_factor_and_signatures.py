@@ -1,0 +1,10 @@
+"""second factor and signatures."""
+
+revision = "0013"
+down_revision = "0012"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Reserved in this session; filled by its domain."""
