@@ -13,10 +13,12 @@ from aliquot.bootstrap import Services
 from aliquot.identity.contracts import Principal
 from aliquot.identity.http import require
 from aliquot.kernel.problems import Problem
+from aliquot.ledger.contracts import LedgerStatus
 
 router = APIRouter(tags=["health"])
 
 _BACKLOG_SECONDS_MAX = 30.0
+_DATABASE_DOWN = {"status": "down", "detail": "the database is not reachable"}
 
 
 def _services(request: Request) -> Services:
@@ -28,7 +30,7 @@ def _services(request: Request) -> Services:
 async def health(request: Request) -> JSONResponse:
     """Liveness and readiness per part. Open to everybody; says nothing that helps an attacker."""
     services = _services(request)
-    parts = {"database": await _database(services), "ledger": await _ledger(services), "models": _models(services)}
+    parts = await _stored(services) | {"models": _models(services)}
     failing = [name for name, part in parts.items() if part["status"] == "down"]
     status = "down" if failing else "ok"
     return JSONResponse({"status": status, "version": aliquot.__version__, "parts": parts}, status_code=503 if failing else 200)
@@ -38,7 +40,7 @@ async def health(request: Request) -> JSONResponse:
 async def chat_health(request: Request) -> JSONResponse:
     """Whether questions can be answered, and how."""
     services = _services(request)
-    database = await _database(services)
+    database = (await _stored(services))["database"]
     mode = "model" if services.models.configured else "tools"
     document = {"status": database["status"], "answers_with": mode, "tools": len(services.tools.all()), "database": database}
     return JSONResponse(document, status_code=503 if database["status"] == "down" else 200)
@@ -57,22 +59,20 @@ async def routes(request: Request, _: Annotated[Principal, Depends(require("debu
     return {"routes": [{"path": path, "methods": sorted(method.upper() for method in paths[path])} for path in sorted(paths)]}
 
 
-async def _database(services: Services) -> dict[str, Any]:
+async def _stored(services: Services) -> dict[str, dict[str, Any]]:
+    """The database, and the log in it, looked at in one transaction: a database that goes away in between is down in both."""
     started = time.perf_counter()
     try:
         async with services.db.begin() as tx:
             await tx.scalar(sa.text("SELECT 1"))
+            ms = round((time.perf_counter() - started) * 1000, 1)
+            ledger = _ledger(services, await services.ledger.status(tx))
     except Problem:
-        return {"status": "down", "detail": "the database is not reachable"}
-    return {"status": "ok", "ms": round((time.perf_counter() - started) * 1000, 1)}
+        return {"database": _DATABASE_DOWN, "ledger": {"status": "down", "detail": "the audit log is not reachable"}}
+    return {"database": {"status": "ok", "ms": ms}, "ledger": ledger}
 
 
-async def _ledger(services: Services) -> dict[str, Any]:
-    try:
-        async with services.db.begin() as tx:
-            status = await services.ledger.status(tx)
-    except Problem:
-        return {"status": "down", "detail": "the audit log is not reachable"}
+def _ledger(services: Services, status: LedgerStatus) -> dict[str, Any]:
     age = status.waiting_seconds
     services.metrics.ledger_backlog.set(age)
     if services.sequencer.refused is not None:
