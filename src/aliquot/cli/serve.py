@@ -1,6 +1,5 @@
 """`aliquot serve`: everything on one machine, from an empty folder to a listening server."""
 
-import asyncio
 import ipaddress
 import os
 import secrets
@@ -43,9 +42,6 @@ def serve(settings: Settings, *, demo: bool | None) -> None:
 
 def _serve(settings: Settings, installation: Installation, listener: socket.socket, *, demo: bool | None) -> None:
     services = build(settings, installation.vault, installation.urls)
-    # One event loop per phase: the pools are closed in between, because connections belong to the loop that made them.
-    has_demo = asyncio.run(_first_start(services, installation, demo=demo))
-    services = build(settings, installation.vault, installation.urls)
     background = Background(services, alone=installation.postgres is not None)
     config = uvicorn.Config(
         create_app(services, background),
@@ -54,7 +50,7 @@ def _serve(settings: Settings, installation: Installation, listener: socket.sock
         ssl_certfile=str(settings.tls_cert) if settings.tls_cert else None, ssl_keyfile=str(settings.tls_key) if settings.tls_key else None,
         timeout_keep_alive=30,
     )  # fmt: skip
-    server = _Server(config, _banner(settings, services, demo=has_demo))
+    server = _Server(config, _FirstStart(services, installation, demo=demo))
     # uvicorn stops in order on these signals and then raises them once more, for whoever handled them before it: that must not
     # end the process here, because the database is still to be stopped.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -67,44 +63,65 @@ def _already_stopped(number: int, frame: object) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says what to try next once it really listens."""
+    """Makes what the first start needs, in the loop that serves; says what to try next once it really listens."""
 
-    def __init__(self, config: uvicorn.Config, banner: str) -> None:
+    def __init__(self, config: uvicorn.Config, first: "_FirstStart") -> None:
         super().__init__(config)
-        self._banner = banner
+        self._first = first
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        has_demo = await self._first.make()
+        if self.should_exit:  # Ctrl-C meanwhile
+            await self._first.close()
+            return
         await super().startup(sockets=sockets)
         if self.started:
-            typer.echo(self._banner)
+            typer.echo(_banner(self._first.services, demo=has_demo))
 
 
-async def _first_start(services: Services, installation: Installation, *, demo: bool | None) -> bool:
-    """The first administrator, and the demo laboratory where it belongs; True when it is there."""
-    settings = services.settings
-    try:
+class _FirstStart:
+    """The first administrator, and the demo laboratory where it belongs. Later starts find both and do nothing."""
+
+    def __init__(self, services: Services, installation: Installation, *, demo: bool | None) -> None:
+        self.services, self._installation, self._demo = services, installation, demo
+
+    async def make(self) -> bool:
+        """True when the demo laboratory is there."""
+        try:
+            await self._administrator()
+            return await self._laboratory()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self.services.models.close()
+        await self.services.db.close()
+        await self.services.sequencer_db.close()
+
+    async def _administrator(self) -> None:
+        settings = self.services.settings
         configured = settings.admin_password.get_secret_value() if settings.admin_password else None
-        async with services.db.begin() as tx:
-            password = await services.identity.ensure_first_admin(tx, settings.admin_email, configured)
+        async with self.services.db.begin() as tx:
+            password = await self.services.identity.ensure_first_admin(tx, settings.admin_email, configured)
         if password is not None:
             _hand_over(settings, FIRST_PASSWORD_FILE, f"First administrator {settings.admin_email}, one-time password", password)
+
+    async def _laboratory(self) -> bool:
+        settings, services = self.services.settings, self.services
         async with services.db.begin() as tx:
             seeded = await is_seeded(tx, services)
-        wanted = demo if demo is not None else (installation.empty_before and settings.embedded and _is_loopback(settings.host))
-        if wanted and not seeded:
-            given = settings.demo_password.get_secret_value() if settings.demo_password else None
-            demo_password = given or secrets.token_urlsafe(12)
-            await seed(services, demo_password)
-            typer.echo("Demo data: an invented laboratory was seeded (leave it out with --no-demo).")
-            if given is None:
-                _hand_over(
-                    settings, "demo-password", "Demo people (" + ", ".join(p.email for p in DEMO_PEOPLE) + "), password", demo_password
-                )
-        return seeded or wanted
-    finally:
-        await services.models.close()
-        await services.db.close()
-        await services.sequencer_db.close()
+        fresh = self._installation.empty_before and settings.embedded and _is_loopback(settings.host)
+        wanted = self._demo if self._demo is not None else fresh
+        if not wanted or seeded:
+            return seeded
+        given = settings.demo_password.get_secret_value() if settings.demo_password else None
+        password = given or secrets.token_urlsafe(12)
+        await seed(services, password)
+        typer.echo("Demo data: an invented laboratory was seeded (leave it out with --no-demo).")
+        if given is None:
+            _hand_over(settings, "demo-password", "Demo people (" + ", ".join(p.email for p in DEMO_PEOPLE) + "), password", password)
+        return True
 
 
 def _hand_over(settings: Settings, file_name: str, what: str, password: str) -> None:
@@ -119,7 +136,8 @@ def _hand_over(settings: Settings, file_name: str, what: str, password: str) -> 
     typer.echo(f"{what}: in {path} (readable by you only)")
 
 
-def _banner(settings: Settings, services: Services, *, demo: bool) -> str:
+def _banner(services: Services, *, demo: bool) -> str:
+    settings = services.settings
     scheme = "https" if settings.tls_cert else "http"
     url = f"{scheme}://{settings.host}:{settings.port}"
     answers = "a language model" if services.models.configured else "its tools (no language model configured, see docs/models.md)"
