@@ -1,7 +1,8 @@
 """Conversations (a tree of messages), runs, their steps and their events. Contents are sealed bytes (`platform.vault`)."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, Numeric, String, Table, Uuid
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, Numeric, String, Table, Uuid, false
 
+from aliquot.chat.folders.tables import folder
 from aliquot.platform.db import id_column, metadata, time_column
 
 conversation = Table(
@@ -19,6 +20,11 @@ conversation = Table(
     time_column("last_message_at", nullable=True),
     time_column("closed_at", nullable=True),
     time_column("deleted_at", nullable=True),
+    time_column("archived_at", nullable=True),
+    time_column("pinned_at", nullable=True),
+    Column("folder_id", Uuid, ForeignKey(folder.c.id)),
+    Column("title_by_person", Boolean, nullable=False, server_default=false(), comment="a title a person gave is never replaced"),
+    Index("ix_conversation_folder", "folder_id", postgresql_where="folder_id IS NOT NULL"),
     Index("ix_conversation_owner_recent", "owner_id", "kind", "updated_at", "id"),
     Index(
         "uq_conversation_client_id", "owner_id", "client_id_hash", unique=True,

@@ -74,6 +74,11 @@ class Vault:
         """32 bytes for `purpose`, derived from the root key (HMAC-SHA256); the same on every host of the site."""
         return hmac.digest(self._root, b"aliquot/derive/" + purpose.encode(), "sha256")
 
+    def derive_for(self, subject: uuid.UUID, purpose: str) -> bytes:
+        """32 bytes for `purpose`, derived from the subject's own key: what was made with them means nothing once the subject is
+        erased. Raises Erased when it is."""
+        return hmac.digest(self._key(subject)[0], b"aliquot/derive/" + purpose.encode(), "sha256")
+
     def ensure_subject(self, subject: uuid.UUID) -> None:
         """Make a data key for `subject` unless it has one. Durable when it returns."""
         if subject in self._keys:

@@ -1,0 +1,1 @@
+"""What people think of answers: one rating per person and answer, with a sealed comment, for administrators to read and export."""
