@@ -19,6 +19,7 @@ import uvicorn
 from aliquot.bootstrap import Background, DatabaseUrls, Services, build
 from aliquot.demo.people import DEMO_PEOPLE
 from aliquot.demo.seed import seed
+from aliquot.kernel.clock import Clock
 from aliquot.platform.settings import Settings
 from aliquot.platform.vault import Vault, load_root_key
 from aliquot.web.app import create_app
@@ -101,12 +102,14 @@ def seeded_urls(cluster: Cluster, seeded: Seeded) -> Iterator[Urls]:
 
 
 @asynccontextmanager
-async def running_site(urls: Urls, folder: Path, seeded: Seeded, **settings: Any) -> AsyncIterator[Site]:
+async def running_site(
+    urls: Urls, folder: Path, seeded: Seeded, *, clock: Clock | None = None, **settings: Any
+) -> AsyncIterator[Site]:  # fmt: skip
     """Build and serve; `settings` are those of `platform.settings.Settings`."""
     shutil.copytree(seeded.keys, folder / "keys")
     configured = Settings(data_dir=folder, **settings)
     vault = Vault(load_root_key(None, configured.keys_dir), configured.keys_dir)
-    services = build(configured, vault, DatabaseUrls(app=urls.app, sequencer=urls.sequencer))
+    services = build(configured, vault, DatabaseUrls(app=urls.app, sequencer=urls.sequencer), clock=clock)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -106,6 +106,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
         jobs=jobs, clock=clock, settings=settings, metrics=metrics,
     )  # fmt: skip
     policy.continue_run = chat.continue_after
+    policy.tell_undecided(chat.end_wait)
     services = Services(
         settings=settings, clock=clock, db=db, sequencer_db=sequencer_db, vault=vault, metrics=metrics, limiter=limiter, jobs=jobs,
         loops=loops, ledger=ledger, sequencer=sequencer, identity=identity, policy=policy, tools=tools, models=models, lab=lab,

@@ -18,6 +18,7 @@ from aliquot.chat.recovery import Recovery
 from aliquot.chat.run_store import RunStore, run_view
 from aliquot.chat.service import RunService
 from aliquot.chat.store import ChatStore
+from aliquot.chat.waiting import Waits
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock
@@ -63,7 +64,8 @@ class ChatApi:
         self._db, self._policy, self._settings, self._jobs = db, policy, settings, jobs
         self._identity, self._tools = identity, tools
         self._chats, self._runs = ChatStore(vault), RunStore(vault)
-        owner = new_id()
+        owner, waits = new_id(), Waits(self._runs, ledger)
+        self.end_wait = waits.end
         bus: Bus[StoredEvent] = Bus()
         self._writer = RunEventWriter(db, self._runs, bus, owner, metrics.run_events.inc)
         loop = AgentLoop(
@@ -71,12 +73,14 @@ class ChatApi:
         )
         self._executor = Executor(
             db=db, chats=self._chats, runs=self._runs, writer=self._writer, loop=loop, recovery=Recovery(db, self._runs, tools),
-            identity=identity, policy=policy, ledger=ledger, clock=clock, metrics=metrics, owner=owner,
+            identity=identity, policy=policy, ledger=ledger, clock=clock, metrics=metrics, waits=waits,
+            owner=owner,
         )  # fmt: skip
         self.conversations = Conversations(self._chats, ledger, clock, timedelta(seconds=settings.limits.session_idle_seconds))
         self.runs = RunService(
             db=db, chats=self._chats, runs=self._runs, conversations=self.conversations, executor=self._executor, writer=self._writer,
-            bus=bus, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, owner=owner,
+            bus=bus, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
+            owner=owner,
         )  # fmt: skip
         self._clock = clock
         self._writing: asyncio.Task[None] | None = None
@@ -100,9 +104,8 @@ class ChatApi:
             row = await self._runs.owned(tx, principal.id, started.run_id)
             run = run_view(row)  # type: ignore[arg-type]  # it was started by this principal
             message = await self._chats.get_message(tx, run.conversation_id, run.message_id)
-            approval = (
-                await self._policy.get(tx, principal, run.approval_id) if run.state == "waiting_approval" and run.approval_id else None
-            )
+            stopped = final.get("state") == "waiting_approval"  # what the run ended with, whatever became of the approval since
+            approval = await self._policy.get(tx, principal, run.approval_id) if stopped and run.approval_id else None
         error = {k: final[k] for k in ("code", "detail", "retryable")} if last is not None and last.kind == RunFailed.kind else None
         return Answer(run=run, message=message, approval=approval, error=error, confidence=final.get("confidence"))
 

@@ -30,6 +30,7 @@ from aliquot.chat.recovery import Recovery
 from aliquot.chat.run_store import RunStore
 from aliquot.chat.store import ChatStore
 from aliquot.chat.turn import Turn
+from aliquot.chat.waiting import Waits
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock
@@ -72,8 +73,10 @@ class Executor:
         ledger: LedgerApi,
         clock: Clock,
         metrics: Metrics,
+        waits: Waits,
         owner: uuid.UUID,
     ) -> None:
+        self._waits = waits
         self._db, self._chats, self._runs, self._writer, self._loop = db, chats, runs, writer, loop
         self._recovery, self._identity, self._policy, self._ledger = recovery, identity, policy, ledger
         self._clock, self._metrics, self._owner = clock, metrics, owner
@@ -248,6 +251,8 @@ class Executor:
                 if step.n == turn.steps[-1].n and not step.tool_uses:
                     await self._runs.save_step(tx, run.id, run.person_id, step)
             await self._ledger.append(tx, self._audit(turn, state, problem))
+            if state == "waiting_approval" and turn.approval is not None:  # it may have been decided or withdrawn meanwhile
+                await self._waits.end(tx, run.id, await self._policy.state(tx, turn.approval.id))
         self._metrics.runs.labels(kind=run.kind, state=state).inc()
 
     def _last_events(self, turn: Turn, state: RunState, problem: Problem | None) -> list[RunEvent]:

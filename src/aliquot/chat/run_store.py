@@ -133,6 +133,16 @@ class RunStore:
         done = await tx.scalar(update(run).where(run.c.id == run_id, run.c.lease_owner == owner).values(**values).returning(run.c.id))
         return done is not None
 
+    async def end_wait(self, tx: Transaction, run_id: uuid.UUID, state: str, error_code: str | None) -> Row[Any] | None:
+        """The final state of a run that waits for an approval; None when it does not wait.
+
+        Locked before it is looked at: whoever is just writing that the run waits is waited for.
+        """
+        row = await tx.row(select(run.c.state).where(run.c.id == run_id).with_for_update())
+        if row is None or row.state != "waiting_approval":
+            return None
+        return await tx.row(update(run).where(run.c.id == run_id).values(state=state, error_code=error_code).returning(run))
+
     # --- steps
 
     async def begin_step(self, tx: Transaction, run_id: uuid.UUID, n: int, attempts: int = 1) -> None:

@@ -12,6 +12,7 @@ from aliquot.chat.errors import EmptyMessage, MessageTooLong, RunFinished, Shutt
 from aliquot.chat.executor import Executor, Known, started_event
 from aliquot.chat.run_store import LEASE, RunStore, Step, run_view
 from aliquot.chat.store import ChatStore
+from aliquot.chat.waiting import Waits
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json, content_hash, sha256_hex
 from aliquot.kernel.clock import Clock
@@ -54,8 +55,10 @@ class RunService:
         limits: Limits,
         clock: Clock,
         metrics: Metrics,
+        waits: Waits,
         owner: uuid.UUID,
     ) -> None:
+        self._waits = waits
         self._db, self._chats, self._runs, self._conversations = db, chats, runs, conversations
         self._executor, self._writer, self._bus, self._ledger = executor, writer, bus, ledger
         self._limiter, self._limits, self._clock, self._metrics, self._owner = limiter, limits, clock, metrics, owner
@@ -113,6 +116,7 @@ class RunService:
         parent = await self._runs.get(tx, approval.run_id) if approval.run_id is not None else None
         if parent is None:
             raise UnknownRun
+        await self._waits.end(tx, parent.id, approval.state)
         await self._runs.create(
             tx,
             {

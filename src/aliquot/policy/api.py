@@ -25,6 +25,7 @@ from aliquot.policy.contracts import (
     ContinueRun,
     Decision,
     DecisionRecord,
+    EndWait,
     ExecutionOutcome,
     Expired,
     Preview,
@@ -68,6 +69,10 @@ class PolicyApi:
     def use_bundle(self, source: BundleSource) -> None:
         """Replace the active bundle in one step. Raises BundleRefused and keeps the old one when `source` does not hold."""
         self._engine = Engine.load(source, self._vault.derive(_INPUT_KEY))
+
+    def tell_undecided(self, end_wait: EndWait) -> None:
+        """Who is told of approvals that ended without a decision (bootstrap binds it to chat)."""
+        self._approvals.end_wait = end_wait
 
     async def decide(self, tx: Transaction, query: Query) -> Decision:
         """May this call happen? Every answer is logged in `tx`; a deny or confirm is an audit event too. Never raises for the query."""
@@ -143,6 +148,13 @@ class PolicyApi:
     async def withdraw(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
         """The requester takes a pending request back. Use inside `kept_refusals`."""
         return await self._approvals.withdraw(tx, principal, approval_id)
+
+    async def state(self, tx: Transaction, approval_id: uuid.UUID) -> ApprovalState:
+        """How far an approval came; for the run that asked. Raises NotFound."""
+        row = await store.approval(tx, approval_id)
+        if row is None:
+            raise NotFound
+        return row.state
 
     async def get(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
         """One approval I requested or may decide. Raises NotFound, and ApprovalDamaged inside `kept_refusals`."""

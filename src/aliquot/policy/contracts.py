@@ -143,6 +143,10 @@ ContinueRun = Callable[[Transaction, uuid.UUID], Awaitable[None]]
 """Defers the continuation of a run (the approval's `next_run_id`) in the given transaction."""
 
 
+EndWait = Callable[[Transaction, uuid.UUID, ApprovalState], Awaitable[None]]
+"""Tells the run that asked, in the given transaction, that its approval ended undecided (expired, withdrawn)."""
+
+
 class DescribeCall(Protocol):
     """What the policy is told about a call that somebody only asks about: the tool's facts and the facts of this call.
 

@@ -27,6 +27,7 @@ from aliquot.policy.contracts import (
     Choice,
     ContinueRun,
     Decision,
+    EndWait,
     ExecutionOutcome,
     Expired,
     Preview,
@@ -65,6 +66,7 @@ class Approvals:
         self._clock = clock
         self._seconds = seconds
         self._verify_signature = verify_signature
+        self.end_wait: EndWait = _nobody_waits
 
     async def request(self, tx: Transaction, query: Query, decision: Decision, call_id: str, preview: Preview) -> Approval:
         approval_id, now = new_id(), self._clock.now()
@@ -130,6 +132,8 @@ class Approvals:
         if moved is None:
             raise await self._refused(tx, row, principal, AlreadyDecided())
         await self._audit(tx, moved, "approval.withdrawn", principal)
+        if row.run_id is not None:
+            await self.end_wait(tx, row.run_id, "withdrawn")
         return approvals.as_approval(self._vault, moved, self._clock.now(), principal)
 
     async def begin_execution(self, tx: Transaction, row: ApprovalRow, query: Query, preview: Preview, current: Decision) -> Approval:
@@ -275,6 +279,8 @@ class Approvals:
         moved = await store.move(tx, row.id, source=row.state, target="expired", values={"ended_at": self._clock.now()})
         if moved is not None:
             await self._audit(tx, moved, "approval.expired", principal, outcome="denied", reason=row.state)
+            if row.run_id is not None:
+                await self.end_wait(tx, row.run_id, "expired")
         return ApprovalExpired()
 
     async def _stale(self, tx: Transaction, row: ApprovalRow, principal: Principal, changed: list[str]) -> ApprovalStale:
@@ -301,3 +307,7 @@ class Approvals:
             reason=reason, content=content or {}, subject=subject, versions=versions or {},
         )  # fmt: skip
         await self._ledger.append(tx, event)
+
+
+async def _nobody_waits(tx: Transaction, run_id: uuid.UUID, state: ApprovalState) -> None:
+    """Without chat no run waits."""
