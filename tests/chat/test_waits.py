@@ -82,8 +82,8 @@ async def test_withdrawn_while_the_run_is_still_writing_that_it_waits(site: Site
         gate.execute("CREATE TRIGGER gate BEFORE INSERT ON message FOR EACH ROW WHEN (NEW.role = 'assistant') EXECUTE FUNCTION gate()")
         gate.execute("SELECT pg_advisory_lock(%s)", [_GATE])
         posted = await scientist.post("/api/conversations/w/messages", json={"content": "Start PCR-STD-35 on PCR-02"})
-        while not (asked := (await scientist.get("/api/approvals", params={"state": "pending"})).json()["items"]):
-            await asyncio.sleep(0.01)  # polling a run
+        while not (asked := (await scientist.get("/api/approvals", params={"state": "pending"})).json()["items"]):  # noqa: ASYNC110 - polling a run
+            await asyncio.sleep(0.01)
         assert (await scientist.post(f"/api/approvals/{asked[0]['id']}/withdraw")).status_code == 200
         gate.execute("SELECT pg_advisory_unlock(%s)", [_GATE])
     run = posted.json()["run_id"]
