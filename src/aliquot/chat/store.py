@@ -12,6 +12,7 @@ from sqlalchemy import Integer, Row, Select, Uuid, and_, bindparam, func, litera
 from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.chat.contracts import Conversation, ConversationKind, Message
+from aliquot.chat.search.store import LISTED_KINDS, IndexStore
 from aliquot.chat.tables import conversation, message
 from aliquot.kernel.ids import new_id
 from aliquot.platform.db import Transaction
@@ -39,7 +40,7 @@ class ChatStore:
     """Conversations and messages: rows in, opened contracts out."""
 
     def __init__(self, vault: Vault) -> None:
-        self._vault = vault
+        self._vault, self._index = vault, IndexStore(vault)
         self._client_id_key = vault.derive("chat.client_id")
 
     # --- conversations
@@ -57,6 +58,8 @@ class ChatStore:
         )  # fmt: skip
         made = await tx.row(statement.on_conflict_do_nothing().returning(conversation))
         if made is not None:
+            if title is not None and kind in LISTED_KINDS:
+                await self._index.put_title(tx, conversation_id, owner_id, title)
             return made, True
         found = await self.find_by_client_id(tx, owner_id, client_id or "")
         if found is None:
@@ -92,6 +95,7 @@ class ChatStore:
     async def set_title(self, tx: Transaction, owner_id: uuid.UUID, conversation_id: uuid.UUID, title: str, at: datetime) -> None:
         sealed = self._seal(owner_id, title, f"conversation.title:{conversation_id}")
         await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(title=sealed, updated_at=at))
+        await self._index.put_title(tx, conversation_id, owner_id, title)
 
     async def mark_deleted(self, tx: Transaction, conversation_id: uuid.UUID, at: datetime) -> None:
         await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(deleted_at=at))
@@ -132,11 +136,14 @@ class ChatStore:
                 body=self._vault.seal(subject, text.encode(), aad=f"message.body:{message_id}"),
             )
         )  # fmt: skip
-        await tx.execute(
+        kind = await tx.scalar(
             update(conversation)
             .where(conversation.c.id == conversation_id)
             .values(head_id=message_id, last_message_at=at, updated_at=func.greatest(conversation.c.updated_at, literal(at)))
+            .returning(conversation.c.kind)
         )
+        if kind in LISTED_KINDS:
+            await self._index.put_message(tx, message_id, conversation_id, subject, text)
 
     async def get_message(self, tx: Transaction, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message | None:
         row = await tx.row(select(message).where(message.c.id == message_id, message.c.conversation_id == conversation_id))
