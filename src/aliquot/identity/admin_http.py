@@ -126,9 +126,17 @@ async def set_roles(request: Request, person_id: uuid.UUID, body: RolesBody, pri
 
 @router.post("/{person_id}/password")
 async def reset_password(request: Request, response: Response, person_id: uuid.UUID, principal: Manager) -> OneTimePassword:
-    """Give a person a new one-time password; their sessions end."""
+    """Give a person a new one-time password; their sessions end, and they cannot sign until another administrator gives the right back."""
     services = services_of(request)
     async with services.db.begin() as tx:
         password = await services.identity.reset_password(tx, person_id, by=Actor.of(principal))
     response.headers["Cache-Control"] = "no-store"
     return OneTimePassword(password=password)
+
+
+@router.delete("/{person_id}/otp", status_code=204)
+async def reset_otp(request: Request, person_id: uuid.UUID, principal: Manager) -> None:
+    """Remove a lost second factor. The person cannot sign until another administrator gives the right to sign back."""
+    services = services_of(request)
+    async with services.db.begin() as tx:
+        await services.identity.reset_otp(tx, person_id, by=Actor.of(principal))

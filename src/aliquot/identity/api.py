@@ -7,8 +7,24 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from aliquot.identity import store
-from aliquot.identity.contracts import SYSTEM, Actor, ApiKey, Login, NewApiKey, NewPerson, Person, Principal, Session, Ticket, Via
+from aliquot.identity.contracts import (
+    SYSTEM,
+    Actor,
+    ApiKey,
+    Components,
+    Enrolment,
+    Login,
+    NewApiKey,
+    NewPerson,
+    Person,
+    Principal,
+    SecondFactor,
+    Session,
+    Ticket,
+    Via,
+)
 from aliquot.identity.keys import Keys
+from aliquot.identity.otp import SecondFactors
 from aliquot.identity.passwords import LENGTH_MAX, Passwords, require_strength
 from aliquot.identity.service import People, checked_email
 from aliquot.identity.sessions import Sessions
@@ -47,9 +63,11 @@ class IdentityApi:
         secret = settings.jwt_secret.get_secret_value().encode() if settings.jwt_secret else vault.derive("jwt")
         self._tokens = Tokens(secret, clock)
         self._people = People(vault, ledger, clock, passwords)
+        self._factors = SecondFactors(self._people, vault, limiter, clock, settings)
         self._sessions = Sessions(
-            people=self._people, passwords=passwords, tokens=self._tokens, limiter=limiter, clock=clock, settings=settings
-        )
+            people=self._people, passwords=passwords, tokens=self._tokens, limiter=limiter, clock=clock, settings=settings,
+            factors=self._factors,
+        )  # fmt: skip
         self._keys = Keys(self._people, vault, clock)
         self._flood = FloodLimiter(clock, settings.limits.requests_per_minute)
         self._sleep = sleep
@@ -144,9 +162,10 @@ class IdentityApi:
         if seconds > 0:
             await self._sleep(seconds)
 
-    async def login(self, tx: Transaction, *, email: str, password: str, address: str) -> Login | Problem:
-        """Open a session, or LoginFailed or Locked. Whether the account exists shows neither in the answer nor in its time."""
-        return await self._sessions.login(tx, email=email, password=password, address=address)
+    async def login(self, tx: Transaction, *, email: str, password: str, address: str, otp: str | None = None) -> Login | Problem:
+        """Open a session, or LoginFailed, Locked, OtpRequired or OtpFailed. Whether the account exists shows neither in the answer
+        nor in its time; whether the password was right shows to a person with a second factor."""
+        return await self._sessions.login(tx, email=email, password=password, address=address, otp=otp)
 
     async def logout(self, tx: Transaction, principal: Principal) -> None:
         """End the session of this request. Raises NotFound when it ended meanwhile."""
@@ -177,6 +196,46 @@ class IdentityApi:
     async def ticket(self, tx: Transaction, principal: Principal) -> Ticket:
         """A 30-second single-use pass for a WebSocket."""
         return await self._sessions.ticket(tx, principal)
+
+    # The second factor
+
+    async def second_factor(self, tx: Transaction, principal: Principal) -> SecondFactor:
+        """Whether the person has one."""
+        return await self._factors.status(tx, principal.id)
+
+    async def enrol_otp(self, tx: Transaction, principal: Principal, password: str, *, at_login: bool = True) -> Enrolment | Problem:
+        """A new secret after the password; a token alone must not be able to add a way to sign. WrongPassword or Locked are returned,
+        OtpEnrolled is raised."""
+        refused = await self._sessions.confirm(tx, principal, password)
+        return refused if refused is not None else await self._factors.enrol(tx, principal, at_login=at_login)
+
+    async def confirm_enrolment(self, tx: Transaction, principal: Principal, code: str) -> Problem | None:
+        """Put the new second factor into force by its first code. Returns WrongOtp, Locked; raises NotEnrolled, OtpEnrolled."""
+        return await self._factors.confirm(tx, principal, code)
+
+    async def remove_otp(self, tx: Transaction, principal: Principal, password: str) -> Problem | None:
+        """Remove one's own second factor. Returns WrongPassword, Locked; raises NotEnrolled."""
+        refused = await self._sessions.confirm(tx, principal, password)
+        if refused is None:
+            await self._factors.remove(tx, principal.id, by=Actor.of(principal))
+        return refused
+
+    async def reset_otp(self, tx: Transaction, person_id: uuid.UUID, *, by: Actor) -> None:
+        """An administrator removes a lost second factor; the person cannot sign until another one gives the right back.
+
+        Raises NotFound, NotEnrolled.
+        """
+        await self._people.find(tx, person_id)
+        await self._factors.remove(tx, person_id, by=by)
+        await self._people.hold_signing(tx, person_id, by)
+
+    async def confirm_otp(self, tx: Transaction, principal: Principal, code: str) -> Problem | None:
+        """None when `code` is a fresh one of the person's (for signatures); NotEnrolled, WrongOtp or Locked otherwise. Spends it."""
+        return await self._factors.prove(tx, principal, code)
+
+    async def components(self, tx: Transaction, principal: Principal) -> Components:
+        """What the person's signature consists of, and when this session executed all of it last."""
+        return await self._factors.components(tx, principal)
 
     # API keys
 
@@ -238,7 +297,7 @@ class IdentityApi:
         self, tx: Transaction, person_id: uuid.UUID, *, name: str | None = None, email: str | None = None, may_sign: bool | None = None,
         by: Actor,
     ) -> Person:  # fmt: skip
-        """Change what is given. Raises NotFound, InvalidInput, PersonExists."""
+        """Change what is given. Raises NotFound, InvalidInput, PersonExists, HoldStands."""
         return await self._people.change(tx, person_id, name=name, email=email, may_sign=may_sign, by=by)
 
     async def set_roles(self, tx: Transaction, person_id: uuid.UUID, roles: Sequence[str], *, by: Actor) -> Person:

@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from aliquot.kernel.clock import Timestamp
@@ -126,3 +127,33 @@ class Ticket:
 
     ticket: str = field(repr=False)
     expires_at: Timestamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """The secret of a new second factor, shown this once; `uri` is what the QR code for an authenticator app holds."""
+
+    secret: str = field(repr=False)
+    uri: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactor:
+    """Whether a person has a second factor: `pending` until its first code was seen."""
+
+    state: Literal["none", "pending", "confirmed"]
+    confirmed_at: Timestamp | None = None
+    at_login: bool = False
+    """It is asked for at every log-in, besides signatures."""
+
+
+Secret = Literal["password", "otp"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Components:
+    """What a person's electronic signature consists of besides the identification (the e-mail address of the log-in)."""
+
+    secrets: frozenset[Secret]
+    executed_at: datetime | None
+    """When this session executed all of them last: its log-in, or the confirmation of the second factor. None: never."""

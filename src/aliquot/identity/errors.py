@@ -15,6 +15,16 @@ class Locked(RateLimited):
     code, sentence = "locked", "Too many failed attempts. Please wait before trying again."
 
 
+class OtpRequired(Unauthenticated):
+    """The password was right; this person's log-in also needs the one-time password."""
+
+    code, sentence = "otp_required", "Please also give the one-time password of your authenticator app."
+
+
+class OtpFailed(Unauthenticated):
+    code, sentence = "otp_failed", "The one-time password is wrong or was used before."
+
+
 class SessionRequired(Forbidden):
     """An API key asked for what only a person who has logged in may do."""
 
@@ -27,6 +37,24 @@ class PasswordChangeRequired(Forbidden):
 
 class WrongPassword(Forbidden):
     code, sentence = "wrong_password", "The password is wrong."
+
+
+class WrongOtp(Forbidden):
+    code, sentence = "wrong_otp", "The one-time password is wrong or was used before. Please wait for the next one."
+
+
+class NotEnrolled(Conflict):
+    code, sentence = "otp_not_enrolled", "There is no second factor set up for this person."
+
+
+class OtpEnrolled(Conflict):
+    code, sentence = "otp_enrolled", "There is a second factor already; remove it first."
+
+
+class HoldStands(Conflict):
+    """Whoever gave a person new credentials may not also let them sign with those (21 CFR 11.200(a)(3): it takes two)."""
+
+    code, sentence = "hold_stands", "Another administrator must give the right to sign back after credentials were reset."
 
 
 class WeakPassword(InvalidInput):

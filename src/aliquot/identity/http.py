@@ -18,6 +18,7 @@ from aliquot.identity.dependencies import (
     require,
     services_of,
 )
+from aliquot.identity.otp_http import router as otp_router
 from aliquot.kernel.problems import Problem
 from aliquot.platform.http import Body, Page
 
@@ -35,14 +36,19 @@ __all__ = [
 
 router = APIRouter(tags=["identity"])
 router.include_router(admin_router)
+router.include_router(otp_router)
 
 _Email = Annotated[str, Field(min_length=1, max_length=320)]
 _Password = Annotated[str, Field(min_length=1, max_length=1024, repr=False)]
 
 
+_Code = Annotated[str | None, Field(min_length=1, max_length=20, repr=False)]
+
+
 class LoginBody(Body):
     email: _Email
     password: _Password
+    otp: _Code = None
 
 
 class PasswordBody(Body):
@@ -57,7 +63,10 @@ class KeyBody(Body):
 
 @router.post("/api/auth/login")
 async def login(request: Request, response: Response, body: LoginBody) -> Login:
-    """Open a session: a bearer token for at most 24 hours. After 5 failures in 15 minutes the account is locked for the address."""
+    """Open a session: a bearer token for at most 24 hours. After 5 failures in 15 minutes the account is locked for the address.
+
+    401 `otp_required` when the password was right and the person also has a second factor: send the same again with `otp`.
+    """
     services, address = services_of(request), address_of(request)
     identity = services.identity
     identity.flood_check_address(address)
@@ -65,7 +74,7 @@ async def login(request: Request, response: Response, body: LoginBody) -> Login:
         delay = await identity.login_delay(tx, body.email)
     await identity.wait(delay)
     async with identity.login_slot(), services.db.begin() as tx:
-        opened = await identity.login(tx, email=body.email, password=body.password, address=address)
+        opened = await identity.login(tx, email=body.email, password=body.password, address=address, otp=body.otp)
     if isinstance(opened, Problem):
         identity.flood_count_address(address)
         raise opened

@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from psycopg import IntegrityError
 from sqlalchemy import Row
-from sqlalchemy.exc import IntegrityError
 
 from aliquot.identity import store
 from aliquot.identity.contracts import ROLES, Actor, NewPerson, Person, Principal, Via
-from aliquot.identity.errors import LastAdmin, PersonExists
+from aliquot.identity.errors import HoldStands, LastAdmin, PersonExists
 from aliquot.identity.passwords import Passwords, one_time_password
 from aliquot.identity.rights import SIGNING_ROLES, permissions_of
 from aliquot.kernel.clock import Clock
@@ -51,7 +51,7 @@ class People:
             email=self._open(row.email, f"person.email:{row.id}"),
             name=self._open(row.name, f"person.name:{row.id}"),
             roles=frozenset(row.roles),
-            permissions=permissions_of(row.roles, may_sign=row.may_sign),
+            permissions=permissions_of(row.roles, may_sign=_may_sign(row)),
             via=via,
             session_id=session_id,
             ip=ip,
@@ -66,10 +66,10 @@ class People:
             email=self._open(row.email, f"person.email:{row.id}"),
             name=self._open(row.name, f"person.name:{row.id}"),
             roles=tuple(row.roles),
-            permissions=tuple(sorted(permissions_of(row.roles, may_sign=row.may_sign))),
+            permissions=tuple(sorted(permissions_of(row.roles, may_sign=_may_sign(row)))),
             active=row.active,
             created_at=row.created_at,
-            may_sign=row.may_sign,
+            may_sign=_may_sign(row),
             must_change=row.must_change,
             version=row.version,
         )
@@ -133,8 +133,8 @@ class People:
     async def change(
         self, tx: Transaction, person_id: uuid.UUID, *, name: str | None, email: str | None, may_sign: bool | None, by: Actor
     ) -> Person:
-        """Change what is given. Raises NotFound, InvalidInput, PersonExists."""
-        await self.find(tx, person_id, lock=True)
+        """Change what is given. Raises NotFound, InvalidInput, PersonExists, HoldStands."""
+        found = await self.find(tx, person_id, lock=True)
         values: dict[str, Any] = {}
         content: dict[str, bytes] = {}
         if email is not None:
@@ -150,6 +150,9 @@ class People:
             content["name"] = name.encode()
         if may_sign is not None:
             values["may_sign"] = may_sign
+            if may_sign and found.signing_hold is not None:
+                await self._require_another(tx, found, by)
+                values["signing_hold"] = None
         if not values:
             raise InvalidInput("There is nothing to change.")
         try:
@@ -212,6 +215,15 @@ class People:
         await store.lock_admins(tx)
         return await store.count_active_admins(tx) > 0
 
+    async def hold_signing(self, tx: Transaction, person_id: uuid.UUID, by: Actor) -> None:
+        """After `by` reset the person's credentials: no signing until another administrator gives the right back."""
+        await store.hold_signing(tx, person_id, by.id)
+
+    async def _require_another(self, tx: Transaction, row: Row[Any], by: Actor) -> None:
+        """Raise HoldStands for the one who reset the credentials and for the person; a lone administrator has nobody else to ask."""
+        if by.id in {row.signing_hold, str(row.id)} and await store.count_active_admins(tx) > 1:
+            raise HoldStands
+
     async def _keep_an_admin(self, tx: Transaction, row: Row[Any]) -> None:
         if row.active and "admin" in row.roles and await store.count_active_admins(tx, without=row.id) == 0:
             raise LastAdmin
@@ -230,6 +242,10 @@ class People:
             return self._vault.open(bytes(sealed), aad=aad).decode()
         except Erased:
             return _ERASED
+
+
+def _may_sign(row: Row[Any]) -> bool:
+    return bool(row.may_sign) and row.signing_hold is None
 
 
 def normalise_email(email: str) -> str:

@@ -14,7 +14,8 @@ from sqlalchemy import Row
 from aliquot.identity import store
 from aliquot.identity.address import counting_address
 from aliquot.identity.contracts import FIRST_PASSWORD_FILE, Actor, Login, Principal, Session, Ticket
-from aliquot.identity.errors import Locked, LoginFailed, WeakPassword, WrongPassword
+from aliquot.identity.errors import Locked, LoginFailed, OtpRequired, WeakPassword, WrongPassword
+from aliquot.identity.otp import SecondFactors
 from aliquot.identity.passwords import Passwords, one_time_password, require_strength
 from aliquot.identity.service import People
 from aliquot.identity.tokens import SessionCredential, Tokens, digest, is_ticket, new_ticket
@@ -36,8 +37,12 @@ _ACCOUNT_FAILURES_MAX = 1_000  # how many the counter across addresses holds
 class Sessions:
     """The log-ins of people."""
 
-    def __init__(self, *, people: People, passwords: Passwords, tokens: Tokens, limiter: Limiter, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self, *, people: People, passwords: Passwords, tokens: Tokens, limiter: Limiter, clock: Clock, settings: Settings,
+        factors: SecondFactors,
+    ) -> None:  # fmt: skip
         self._people = people
+        self._factors = factors
         self._passwords = passwords
         self._tokens = tokens
         self._limiter = limiter
@@ -50,8 +55,8 @@ class Sessions:
         usage = await self._limiter.usage(tx, self._account_key(self._people.index(email)), limits.login_window_seconds)
         return min(_DELAY_MAX_SECONDS, max(0, usage.used - limits.login_failures + 1) * _DELAY_STEP_SECONDS)
 
-    async def login(self, tx: Transaction, *, email: str, password: str, address: str) -> Login | Problem:
-        """Open a session, or return LoginFailed or Locked; commit in either case."""
+    async def login(self, tx: Transaction, *, email: str, password: str, address: str, otp: str | None = None) -> Login | Problem:
+        """Open a session, or return LoginFailed, Locked, OtpRequired or OtpFailed; commit in either case."""
         index = self._people.index(email)
         row = await store.person_by_index(tx, index)
         checked = await self._check(tx, row, index, password, address)
@@ -60,6 +65,12 @@ class Sessions:
                 await self._audit_failure(tx, row, email, address)
             return checked
         assert row is not None  # noqa: S101 - _check refuses when there is nobody
+        lacking = await self._factors.at_login(tx, row.id, otp)
+        if lacking is not None:
+            if not isinstance(lacking, OtpRequired):
+                by = Actor(id="anonymous", via="session", ip=address)
+                await self._people.audit(tx, by, "login.failed", row.id, version=row.version, outcome="failed", reason=lacking.code)
+            return lacking
         return await self._open(tx, row, password, address)
 
     async def of_session(self, tx: Transaction, credential: SessionCredential, address: str | None) -> Principal | Problem:
@@ -135,6 +146,7 @@ class Sessions:
             require_strength(password, email=self._people.person(found).email)
         row = await self._people.set_password(tx, person_id, password, must_change=True)
         await store.revoke_sessions(tx, person_id, self._clock.now())
+        await self._people.hold_signing(tx, person_id, by)
         await self._people.audit(tx, by, "password.reset", person_id, version=row.version)
         return password
 

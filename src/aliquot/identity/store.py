@@ -6,12 +6,23 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from aliquot.identity.tables import api_key, login_session, person, socket_ticket
+from aliquot.identity.tables import second_factor as factor
 from aliquot.platform.db import Transaction
 
 _ADMIN_LOCK = 0x61646D6E  # "admn"
-_WHO = (person.c.id, person.c.email, person.c.name, person.c.roles, person.c.may_sign, person.c.must_change, person.c.active)
+_WHO = (
+    person.c.id,
+    person.c.email,
+    person.c.name,
+    person.c.roles,
+    person.c.may_sign,
+    person.c.must_change,
+    person.c.active,
+    person.c.signing_hold,
+)
 
 # Built once: every request runs one of these two.
 _OF_SESSION = (
@@ -78,6 +89,10 @@ async def update_person(tx: Transaction, person_id: uuid.UUID, at: datetime, val
 async def set_password_hash(tx: Transaction, person_id: uuid.UUID, password_hash: str) -> None:
     """Store the same password hashed with newer parameters: not a change of the person."""
     await tx.execute(update(person).where(person.c.id == person_id).values(password_hash=password_hash))
+
+
+async def hold_signing(tx: Transaction, person_id: uuid.UUID, by: str) -> None:
+    await tx.execute(update(person).where(person.c.id == person_id).values(signing_hold=by))
 
 
 async def lock_admins(tx: Transaction) -> None:
@@ -162,6 +177,34 @@ async def insert_ticket(tx: Transaction, values: dict[str, Any]) -> None:
 async def take_ticket(tx: Transaction, digest: bytes) -> Row[Any] | None:
     """The ticket, gone from the table: of two who bring the same one, the second finds nothing."""
     return (await tx.execute(delete(socket_ticket).where(socket_ticket.c.digest == digest).returning(socket_ticket))).one_or_none()
+
+
+async def second_factor(tx: Transaction, person_id: uuid.UUID, *, lock: bool = False) -> Row[Any] | None:
+    statement = select(factor).where(factor.c.person_id == person_id)
+    return await tx.row(statement.with_for_update() if lock else statement)
+
+
+async def put_second_factor(tx: Transaction, person_id: uuid.UUID, values: dict[str, Any]) -> None:
+    """Insert, or replace one that was never confirmed."""
+    statement = pg_insert(factor).values(person_id=person_id, **values)
+    await tx.execute(
+        statement.on_conflict_do_update(index_elements=[factor.c.person_id], set_=values, where=factor.c.confirmed_at.is_(None))
+    )
+
+
+async def update_second_factor(tx: Transaction, person_id: uuid.UUID, values: dict[str, Any]) -> None:
+    await tx.execute(update(factor).where(factor.c.person_id == person_id).values(values))
+
+
+async def use_step(tx: Transaction, person_id: uuid.UUID, step: int) -> bool:
+    """Spend a time step: of two who bring the same code at once, one gets True."""
+    f = factor.c
+    statement = update(factor).where(f.person_id == person_id, or_(f.last_step.is_(None), f.last_step < step)).values(last_step=step)
+    return (await tx.execute(statement)).rowcount == 1
+
+
+async def delete_second_factor(tx: Transaction, person_id: uuid.UUID) -> bool:
+    return (await tx.execute(delete(factor).where(factor.c.person_id == person_id))).rowcount == 1
 
 
 async def clean(tx: Transaction, *, tickets_before: datetime, sessions_before: datetime) -> None:

@@ -1,6 +1,6 @@
 """Tables of identity. Addresses and names are sealed under the person's key; log-in finds a person by a keyed hash."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text, Uuid
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from aliquot.platform.db import id_column, metadata, time_column
@@ -22,6 +22,20 @@ person = Table(
     Column("version", Integer, nullable=False),
     time_column("created_at"),
     time_column("changed_at"),
+    # Who reset this person's credentials: until somebody else certifies the person anew, they cannot sign.
+    Column("signing_hold", Text),
+)
+
+second_factor = Table(
+    "second_factor",
+    metadata,
+    Column("person_id", Uuid, ForeignKey("person.id"), primary_key=True),
+    Column("secret", LargeBinary, nullable=False),  # sealed
+    Column("at_login", Boolean, nullable=False),
+    Column("last_step", BigInteger),  # time step of the newest accepted code: no code counts twice
+    Column("confirmed_session", Uuid),
+    time_column("created_at"),
+    time_column("confirmed_at", nullable=True),
 )
 
 login_session = Table(
