@@ -1,5 +1,6 @@
-"""The offline verifier of Aliquot's audit exports: no database, no network, nothing of `aliquot` imported.
+"""The offline verifier of Aliquot's audit exports, and the witness: nothing of `aliquot` imported, no database.
 
-It judges bytes: that the events hash to the tree, the tree to the signed checkpoint, and the files to the signed manifest.
-It does not judge whether what an event says is true.
+It judges bytes: that the events hash to the tree, the tree to the signed checkpoint, the files to the signed manifest, and that anchors
+(earlier checkpoints, witnesses, time stamps) agree. It does not judge whether what an event says is true. Verifying uses no network; only
+`witness` talks to a server.
 """

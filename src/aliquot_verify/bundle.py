@@ -14,7 +14,8 @@ _FILES_MAX = 2_000_000
 _CHUNK = 1 << 18  # bounds what a chunk of empty lines can cost
 _LIMITS = {
     "checkpoint": 100_000,
-    "keys.json": 100_000,
+    "keys.json": 4_000_000,
+    "anchors.json": 20_000_000,
     "manifest.json": 300_000_000,
     "report.pdf": 100_000_000,
     "signatures.jsonl": 1 << 40,

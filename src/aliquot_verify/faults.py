@@ -23,10 +23,18 @@ class Fault(IntEnum):
     """The bundle's log is shorter than the anchor."""
     FORKED = 31
     """The bundle's log is not a continuation of the anchor."""
+    UNWITNESSED = 32
+    """The witness that was asked for has not cosigned this log."""
+    BAD_TIMESTAMP = 33
+    """A time stamp is not one of this log's checkpoint, or not by the pinned authority."""
     MANIFEST = 40
     """A file is not the one that the signed manifest names."""
     UNSUPPORTED = 50
     """The bundle holds something that this verifier cannot judge."""
+    SILENT = 60
+    """Nothing was recorded for longer than the log's heartbeat allows. A notice: an exit code only with --strict."""
+    CLOCK = 61
+    """The times of events contradict their order, or a witness's or time stamp's time. A notice like SILENT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

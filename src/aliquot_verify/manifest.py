@@ -22,6 +22,7 @@ class Manifest:
     first: int
     count: int
     files: dict[str, str]
+    made_at: str = ""
 
 
 def read_manifest(raw: bytes, key: Key) -> tuple[Manifest, list[Finding]]:
@@ -36,6 +37,7 @@ def read_manifest(raw: bytes, key: Key) -> tuple[Manifest, list[Finding]]:
             size=_count(value["size"]),
             first=_count(events["first"]),
             count=_count(events["count"]),
+            made_at=_text(value["made_at"]),
             files={_text(name): _text(digest) for name, digest in files.items()},
         )
         signature = base64.b64decode(_text(value.pop("signature")), validate=True)

@@ -11,6 +11,10 @@ def leaf(entry: bytes) -> bytes:
     return sha256(b"\x00" + entry).digest()
 
 
+def node(left: bytes, right: bytes) -> bytes:
+    return sha256(b"\x01" + left + right).digest()
+
+
 def root(hashes: bytes) -> bytes:
     """The Merkle tree hash over leaf (or node) hashes, given as one string of 32-byte hashes."""
     if not hashes:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-_ED25519 = 1
+LOG, COSIGNER = 1, 4
+"""Signature types of C2SP signed-note: Ed25519 of a log, timestamped Ed25519 cosignature of a witness (tlog-cosignature)."""
 _NOTE_BYTES_MAX = 100_000
 
 
@@ -22,15 +23,16 @@ class SignatureError(NoteError):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A verifier key: `<name>+<key id, 8 hex digits>+<base64 of 0x01 and the public key>`."""
+    """A verifier key: `<name>+<key id, 8 hex digits>+<base64 of the signature type and the public key>`."""
 
     name: str
     id: bytes
     public: bytes
+    kind: int = LOG
 
     @property
     def vkey(self) -> str:
-        return f"{self.name}+{self.id.hex()}+{base64.b64encode(bytes([_ED25519]) + self.public).decode()}"
+        return f"{self.name}+{self.id.hex()}+{base64.b64encode(bytes([self.kind]) + self.public).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,8 @@ class Head:
     root: bytes
 
 
-def parse_key(vkey: str) -> Key:
-    """Raises NoteError."""
+def parse_key(vkey: str, kind: int = LOG) -> Key:
+    """A key of that signature type. Raises NoteError."""
     name, _, rest = vkey.strip().partition("+")
     hexadecimal, _, encoded = rest.partition("+")
     try:
@@ -51,15 +53,26 @@ def parse_key(vkey: str) -> Key:
         key_id = bytes.fromhex(hexadecimal)
     except (ValueError, UnicodeEncodeError) as error:
         raise NoteError("the key is malformed") from error
-    if not name or any(c.isspace() for c in name) or len(raw) != 33 or raw[0] != _ED25519 or len(key_id) != 4:
-        raise NoteError("the key is not an Ed25519 verifier key (<name>+<id>+<base64>)")
+    if not name or any(c.isspace() for c in name) or len(raw) != 33 or raw[0] != kind or len(key_id) != 4:
+        what = "an Ed25519 verifier key" if kind == LOG else "a witness's cosigning key"
+        raise NoteError(f"the key is not {what} (<name>+<id>+<base64>)")
     if hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4] != key_id:
         raise NoteError("the key does not match its own id: it was mistyped or altered")
-    return Key(name, key_id, raw[1:])
+    return Key(name, key_id, raw[1:], kind)
 
 
 def open_note(note: bytes, key: Key) -> str:
     """The text of a note signed by `key`. Raises NoteError; SignatureError when it is a note but not signed by this key."""
+    text, signatures = split_note(note)
+    for name, raw in signatures:
+        if name == key.name and raw[:4] == key.id:
+            check(key, raw[4:], text.encode())
+            return text
+    raise SignatureError("not signed by this key")
+
+
+def split_note(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:
+    """The text of a note, and who is said to have signed it: (name, key id and signature). Raises NoteError."""
     if len(note) > _NOTE_BYTES_MAX:
         raise NoteError("the signed note is too long")
     try:
@@ -69,13 +82,7 @@ def open_note(note: bytes, key: Key) -> str:
     text, separator, signatures = whole.rpartition("\n\n")
     if not separator or not signatures.endswith("\n") or any(c < " " and c != "\n" for c in whole):
         raise NoteError("not a signed note")
-    text += "\n"
-    for line in signatures[:-1].split("\n"):
-        name, raw = _signature(line)
-        if name == key.name and raw[:4] == key.id:
-            check(key, raw[4:], text.encode())
-            return text
-    raise SignatureError("not signed by this key")
+    return text + "\n", [_signature(line) for line in signatures[:-1].split("\n")]
 
 
 def _signature(line: str) -> tuple[str, bytes]:

@@ -1,7 +1,7 @@
 """Verifies a bundle: keys, signatures, manifest, tree, events, anchor. Everything found is reported, not only the first fault."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -9,16 +9,38 @@ from pathlib import Path
 from typing import Any
 
 from aliquot_verify.align import Change, changes
+from aliquot_verify.anchors import Case, Outside, continues, judge_anchors, read_witnesses
 from aliquot_verify.bundle import Bundle
 from aliquot_verify.faults import Fault, Finding, Unusable
+from aliquot_verify.keys import Chain, check_places, read_chain
 from aliquot_verify.manifest import Manifest, read_manifest
-from aliquot_verify.merkle import HASH, leaf, root, tile_sizes
-from aliquot_verify.note import Head, Key, NoteError, SignatureError, open_note, parse_checkpoint, parse_key
+from aliquot_verify.merkle import HASH, leaf, tile_sizes
+from aliquot_verify.note import Head, Key, NoteError, SignatureError, parse_checkpoint, parse_key
+from aliquot_verify.times import Times, oddities, seconds
 from aliquot_verify.tree import Judged, judge
 
 _EVENT_BYTES_MAX = 32_768
 _SURPLUS_LINES_MAX = 100_000
 _NAMED_MAX = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the verifying person knows from elsewhere. All of it is optional; without any, only the bundle's own consistency is judged."""
+
+    vkey: str | None = None
+    """The log's verifier key, or an older one: rotations must lead from it to the key in use."""
+    anchor: Path | None = None
+    """A checkpoint of this log kept from another time."""
+    witnesses: Sequence[str] = ()
+    """Verifier keys of witnesses, each of which must have cosigned this log."""
+    tsa: Path | None = None
+    """The root certificates (PEM) of the time-stamping authority."""
+    heartbeat: float | None = None
+    """Seconds between heartbeats, instead of what the log says of itself."""
+
+
+NOTHING_KNOWN = Known()
 
 
 @dataclass
@@ -33,49 +55,74 @@ class Report:
     count: int = 0
     anchored: int | None = None
     findings: list[Finding] = field(default_factory=list)
+    notices: list[Finding] = field(default_factory=list)
+    """What a person should explain, but what an honest log may have: silences, a clock that was set."""
     unnamed: int = 0
     """Findings beyond the first 100 events, counted but not named."""
+    strict: bool = False
+    """Notices count as findings."""
+    outside: Outside = field(default_factory=Outside)
 
     @property
     def ok(self) -> bool:
-        return not self.findings
+        return self.exit_code == 0
 
     @property
     def exit_code(self) -> int:
-        return min((finding.fault for finding in self.findings), default=0)
+        return min((finding.fault for finding in [*self.findings, *(self.notices if self.strict else [])]), default=0)
 
 
-def verify(path: Path, *, vkey: str | None = None, anchor: Path | None = None) -> Report:
-    """Verify the bundle at `path`. `vkey` pins the log's key; `anchor` is a checkpoint of this log kept from another time."""
-    report = Report(pinned=vkey is not None)
+def verify(path: Path, known: Known = NOTHING_KNOWN, *, strict: bool = False) -> Report:
+    """Verify the bundle at `path`."""
+    report = Report(pinned=known.vkey is not None, strict=strict)
     try:
-        pinned = None if vkey is None else _pinned(vkey)
+        pinned = None if known.vkey is None else _pinned(known.vkey)
+        witnesses = read_witnesses(known.witnesses)
         with Bundle(path) as bundle:
-            _verify(bundle, pinned, anchor, report)
+            _verify(bundle, known, pinned, witnesses, report)
     except Unusable as error:
         report.findings.append(error.finding)
     return report
 
 
-def _verify(bundle: Bundle, pinned: Key | None, anchor: Path | None, report: Report) -> None:
+def _verify(bundle: Bundle, known: Known, pinned: Key | None, witnesses: list[Key], report: Report) -> None:
     digests: dict[str, str] = {}
-    key = _key(_read(bundle, "keys.json", digests), pinned, report)
-    manifest, findings = read_manifest(bundle.read("manifest.json"), key)
-    report.findings += findings
-    head = _checkpoint(_read(bundle, "checkpoint", digests), key, report)
+    chain, findings = read_chain(_read(bundle, "keys.json", digests), pinned)
+    key = chain.current
+    manifest, wrong = read_manifest(bundle.read("manifest.json"), key)
+    report.findings += [*findings, *wrong]
+    head = _checkpoint(_read(bundle, "checkpoint", digests), chain, report)
     report.origin, report.vkey, report.size = head.origin, key.vkey, head.size
     if (manifest.origin, manifest.size) != (head.origin, head.size):
         report.findings.append(_finding(Fault.MANIFEST, "the manifest describes another log than the checkpoint", "manifest.json"))
     report.first, report.count = manifest.first, manifest.count
-    levels = _tiles(bundle, head.size, digests)
-    lines = _hash_events(bundle, manifest, digests)
+    levels, times = _tiles(bundle, head.size, digests), Times()
+    lines = _hash_events(bundle, manifest, digests, times)
     judged = judge(levels, head.root, manifest.first, lines)
     report.findings += judged.findings
     _compare_events(bundle, judged, manifest, lines, report)
+    report.findings += check_places(chain, judged.leaves)
     _others(bundle, digests, report)
+    case = Case(chain=chain, head=head, leaves=judged.leaves, times=times, first=manifest.first)
+    if known.anchor is not None:
+        _compare_anchor(known.anchor, case, report)
+    raw = _read(bundle, "anchors.json", digests) if "anchors.json" in bundle.names else None
+    report.outside = judge_anchors(raw, case, witnesses, known.tsa)
+    report.findings += report.outside.findings
     _compare_manifest(bundle, manifest, digests, report)
-    if anchor is not None:
-        _compare_anchor(anchor, key, judged, head, report)
+    _judge_times(case, manifest, known, report)
+
+
+def _judge_times(case: Case, manifest: Manifest, known: Known, report: Report) -> None:
+    retired = {rotation.seq for rotation in case.chain.rotations}
+    for line in case.times.rotations:
+        if (seq := case.first + line) not in retired:
+            text = f"the log's key was rotated at event {seq}, but this bundle is signed by a key from before"
+            report.findings.append(Finding(fault=Fault.BAD_KEY, text=text, seq=seq, file="keys.json"))
+    until = seconds(manifest.made_at) if manifest.count and manifest.first + manifest.count == case.head.size else None
+    odd = [*oddities(case.times, case.first, known.heartbeat, until), *report.outside.notices]
+    report.notices = odd[:_NAMED_MAX]
+    report.unnamed += len(odd) - len(report.notices)
 
 
 def _finding(fault: Fault, text: str, file: str | None = None) -> Finding:
@@ -95,33 +142,20 @@ def _read(bundle: Bundle, name: str, digests: dict[str, str]) -> bytes:
     return data
 
 
-def _key(raw: bytes, pinned: Key | None, report: Report) -> Key:
-    """The key of this bundle; another one than the pinned is a fault, but the rest is judged by it all the same."""
+def _checkpoint(raw: bytes, chain: Chain, report: Report) -> Head:
     try:
-        (vkey,) = json.loads(raw)["vkeys"]
-        key = parse_key(vkey)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Unusable(Fault.DAMAGED, "keys.json does not hold the log's key", "keys.json") from error
-    except NoteError as error:
-        raise Unusable(Fault.BAD_KEY, f"keys.json: {error}", "keys.json") from error
-    if pinned is not None and pinned != key:
-        report.findings.append(_finding(Fault.BAD_KEY, f"this bundle is signed by {key.vkey}, not by the pinned key", "keys.json"))
-    return key
-
-
-def _checkpoint(raw: bytes, key: Key, report: Report) -> Head:
-    try:
-        text = open_note(raw, key)
+        head = chain.open(raw)
+        if head.size and chain.rotations and head.size <= chain.rotations[-1].seq:
+            raise SignatureError("it is older than the rotation to the newest key")
     except SignatureError as error:
         report.findings.append(_finding(Fault.BAD_SIGNATURE, f"the checkpoint was altered: {error}", "checkpoint"))
-        text = raw.decode().rpartition("\n\n")[0] + "\n"
+        try:
+            head = parse_checkpoint(raw.decode().rpartition("\n\n")[0] + "\n")
+        except NoteError as damage:
+            raise Unusable(Fault.DAMAGED, f"checkpoint: {damage}", "checkpoint") from damage
     except NoteError as error:
         raise Unusable(Fault.DAMAGED, f"checkpoint: {error}", "checkpoint") from error
-    try:
-        head = parse_checkpoint(text)
-    except NoteError as error:
-        raise Unusable(Fault.DAMAGED, f"checkpoint: {error}", "checkpoint") from error
-    if head.origin != key.name:
+    if head.origin != chain.current.name:
         report.findings.append(_finding(Fault.BAD_KEY, "the checkpoint belongs to another log than the key", "checkpoint"))
     return head
 
@@ -159,11 +193,12 @@ def _lines(bundle: Bundle, digest: Callable[[bytes], None]) -> Iterator[list[byt
         yield [rest]
 
 
-def _hash_events(bundle: Bundle, manifest: Manifest, digests: dict[str, str]) -> bytes:
+def _hash_events(bundle: Bundle, manifest: Manifest, digests: dict[str, str], times: Times) -> bytes:
     whole = sha256()
     hashes = bytearray()
     for lines in _lines(bundle, whole.update):
         hashes += b"".join([leaf(line) for line in lines])
+        times.add(lines)
         if len(hashes) > (manifest.count + _SURPLUS_LINES_MAX) * HASH:
             raise Unusable(Fault.ADDED, f"events.jsonl holds far more than the {manifest.count} events it should", "events.jsonl")
     digests["events.jsonl"] = whole.hexdigest()
@@ -241,23 +276,17 @@ def _compare_manifest(bundle: Bundle, manifest: Manifest, digests: dict[str, str
         report.findings.append(_finding(Fault.MANIFEST, text, shown))
 
 
-def _compare_anchor(anchor: Path, key: Key, judged: Judged, head: Head, report: Report) -> None:
+def _compare_anchor(anchor: Path, case: Case, report: Report) -> None:
     """The anchor is an older (or newer) checkpoint of the same log: the bundle must continue it."""
     try:
         raw = anchor.read_bytes() if anchor.stat().st_size <= 100_000 else b""
-        kept = parse_checkpoint(open_note(raw, key))
+        kept = case.chain.open(raw)
     except (OSError, NoteError) as error:
         report.findings.append(_finding(Fault.BAD_SIGNATURE, f"the anchor is not a checkpoint of this log: {error}", str(anchor)))
         return
     report.anchored = kept.size
-    if kept.origin != head.origin:
-        report.findings.append(_finding(Fault.FORKED, "the anchor belongs to another log", str(anchor)))
-    elif kept.size > head.size:
-        text = f"the log was truncated: the anchor covers {kept.size} events, the bundle {head.size}"
-        report.findings.append(Finding(fault=Fault.TRUNCATED, text=text, seq=head.size, file="checkpoint"))
-    elif root(judged.leaves[: kept.size * HASH]) != kept.root:
-        text = f"the log was forked: its first {kept.size} events are not those of the anchor"
-        report.findings.append(_finding(Fault.FORKED, text, "checkpoint"))
+    if finding := continues(case, kept, "the anchor", str(anchor)):
+        report.findings.append(finding)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -271,6 +300,13 @@ def as_json(report: Report) -> dict[str, Any]:
         "size": report.size,
         "events": {"first": report.first, "count": report.count},
         "anchored_at": report.anchored,
-        "findings": [{"fault": f.fault.name.lower(), "seq": f.seq, "id": f.id, "file": f.file, "text": f.text} for f in report.findings],
+        "witnesses": {name: {"size": seen.size, "at": seen.at} for name, seen in report.outside.witnessed.items()},
+        "timestamps": {"held": report.outside.held, "checked": report.outside.checked, "newest": report.outside.stamped_at},
+        "findings": [_as_json(finding) for finding in report.findings],
+        "notices": [_as_json(finding) for finding in report.notices],
         "unnamed": report.unnamed,
     }
+
+
+def _as_json(f: Finding) -> dict[str, Any]:
+    return {"fault": f.fault.name.lower(), "seq": f.seq, "id": f.id, "file": f.file, "text": f.text}

@@ -16,7 +16,7 @@ import rfc8785
 
 from aliquot.ledger.merkle import Tree, leaf_hash, levels, tile_path, tiles_between
 from aliquot.ledger.note import LogKey, TreeHead, checkpoint_text
-from aliquot_verify.verify import Report, verify
+from aliquot_verify.verify import Known, Report, verify
 
 ORIGIN = "aliquot/test"
 
@@ -105,6 +105,6 @@ def judge(tmp_path: Path, key: LogKey) -> Callable[..., Report]:
     def run(forge: Forge | bytes, **options: Any) -> Report:
         path = tmp_path / "bundle.zip"
         path.write_bytes(forge if isinstance(forge, bytes) else forge.zip())
-        return verify(path, **({"vkey": key.vkey} | options))
+        return verify(path, Known(**({"vkey": key.vkey} | options)))
 
     return run
