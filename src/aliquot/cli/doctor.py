@@ -19,8 +19,6 @@ from aliquot.platform.postgres import EmbeddedPostgres, PostgresError
 from aliquot.platform.settings import Settings, SettingsError, load_settings
 from aliquot.platform.vault import RootKeyError, Vault, load_root_key
 
-_FREE_BYTES_MIN = 2_000_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -71,7 +69,7 @@ def _data_folder(settings: Settings) -> str:
 def _free_space(settings: Settings) -> str:
     place = next(p for p in (settings.data_dir, *settings.data_dir.parents) if p.exists())
     free = shutil.disk_usage(place).free
-    if free < _FREE_BYTES_MIN:
+    if free < settings.limits.disk_low_bytes:
         raise SettingsError(f"only {free / 1e9:.1f} GB are free at {place}: make room, a full disk stops all writes")
     return f"{free / 1e9:.0f} GB free"
 
@@ -131,9 +129,9 @@ def _server(settings: Settings) -> str:
         return f"not running; port {settings.port} is free"
     if "parts" not in document:
         raise SettingsError(f"port {settings.port} is used by another program: stop it or set ALIQUOT_PORT")
-    down = [name for name, part in document["parts"].items() if part["status"] == "down"]
-    if down:
-        raise SettingsError(f"running, but {', '.join(down)} is down: see its log")
+    if document.get("status") != "ok":
+        troubles = [f"{name} is {part['status']}" for name, part in document["parts"].items() if part["status"] != "ok"]
+        raise SettingsError(f"running, but {', '.join(troubles)}: see its log")
     return f"running, version {document['version']}"
 
 

@@ -56,6 +56,8 @@ class Limits(BaseSettings):
     feedback_export_rows: int = Field(100_000, ge=1)
     login_failures: int = Field(5, ge=1)
     login_window_seconds: int = Field(900, ge=1)
+    disk_low_bytes: int = Field(2_000_000_000, ge=0)
+    disk_full_bytes: int = Field(100_000_000, ge=0)
 
 
 class Settings(BaseSettings):

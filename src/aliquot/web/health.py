@@ -1,5 +1,6 @@
 """Health, metrics and the list of routes."""
 
+import shutil
 import time
 from typing import Annotated, Any
 
@@ -18,6 +19,8 @@ from aliquot.ledger.contracts import LedgerStatus
 router = APIRouter(tags=["health"])
 
 _BACKLOG_SECONDS_MAX = 30.0
+_UNREADY = {"down", "full"}
+_WORRYING = {"degraded", "low"}
 _DATABASE_DOWN = {"status": "down", "detail": "the database is not reachable"}
 
 
@@ -30,10 +33,11 @@ def _services(request: Request) -> Services:
 async def health(request: Request) -> JSONResponse:
     """Liveness and readiness per part. Open to everybody; says nothing that helps an attacker."""
     services = _services(request)
-    parts = await _stored(services) | {"models": _models(services)}
-    failing = [name for name, part in parts.items() if part["status"] == "down"]
-    status = "down" if failing else "ok"
-    return JSONResponse({"status": status, "version": aliquot.__version__, "parts": parts}, status_code=503 if failing else 200)
+    parts = await _stored(services) | {"disk": _disk(services), "models": _models(services)}
+    states = {part["status"] for part in parts.values()}
+    status = "down" if states & _UNREADY else "degraded" if states & _WORRYING else "ok"
+    document = {"status": status, "version": aliquot.__version__, "parts": parts}
+    return JSONResponse(document, status_code=503 if status == "down" else 200)
 
 
 @router.get("/api/chat/health")
@@ -83,6 +87,17 @@ def _ledger(services: Services, status: LedgerStatus) -> dict[str, Any]:
         "waiting_seconds": round(age, 1),
         "size": status.size,
     }
+
+
+def _disk(services: Services) -> dict[str, Any]:
+    """Room for what is written to the data folder."""
+    limits = services.settings.limits
+    free = shutil.disk_usage(services.settings.data_dir).free
+    if free < limits.disk_full_bytes:
+        return {"status": "full", "detail": "the disk of the data folder is full: nothing can be stored"}
+    if free < limits.disk_low_bytes:
+        return {"status": "low", "detail": "the disk of the data folder is nearly full"}
+    return {"status": "ok"}
 
 
 def _models(services: Services) -> dict[str, Any]:
