@@ -25,7 +25,7 @@ from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
 from aliquot.ledger.api import LedgerApi
 from aliquot.models.api import ModelsApi
-from aliquot.platform.bus import Bus
+from aliquot.platform.bus import Bus, Link
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.jobs import Jobs
 from aliquot.platform.limits import Limiter
@@ -60,13 +60,15 @@ class ChatApi:
         clock: Clock,
         settings: Settings,
         metrics: Metrics,
+        link: Link | None = None,
     ) -> None:
         self._db, self._policy, self._settings, self._jobs = db, policy, settings, jobs
         self._identity, self._tools = identity, tools
         self._chats, self._runs = ChatStore(vault), RunStore(vault)
         owner, waits = new_id(), Waits(self._runs, ledger)
         self.end_wait = waits.end
-        bus: Bus[StoredEvent] = Bus()
+        self.events: Bus[StoredEvent] = Bus("run:", link, lambda _, data: self._runs.unpack(data))
+        bus = self.events
         self._writer = RunEventWriter(db, self._runs, bus, owner, metrics.run_events.inc)
         loop = AgentLoop(
             db=db, store=self._runs, models=models, routing=routing, tools=tools, refresh=self._fresh, clock=clock, limits=settings.limits

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from aliquot.chat.contracts import RunEvent, StoredEvent, TextDelta, Thinking
+from aliquot.chat.contracts import RunEvent, RunStarted, StoredEvent, TextDelta, Thinking
 from aliquot.chat.errors import LeaseLost
 from aliquot.chat.run_store import RunStore, SealedEvent
 from aliquot.kernel.clock import Clock, rfc3339
@@ -80,10 +80,22 @@ class RunEventWriter:
         self._lost.discard(run_id)
 
     def fan_out(self, events: list[SealedEvent]) -> None:
-        """Give committed events to this process's watchers."""
+        """Give committed events to their watchers, and the first one of a run to whoever watches its conversation."""
         for sealed in events:
-            self._bus.publish(str(sealed.event.run_id), sealed.event)
+            event = sealed.event
+            self._bus.publish(str(event.run_id), event)
+            if event.kind == RunStarted.kind:
+                self._bus.publish(conversation_channel(event), event)
+        if self._bus.linked:
+            self._carry(events)
         self._written(len(events))
+
+    def _carry(self, events: list[SealedEvent]) -> None:
+        for sealed in events:
+            data = self._store.pack(sealed)
+            self._bus.carry(str(sealed.event.run_id), data)
+            if sealed.event.kind == RunStarted.kind:
+                self._bus.carry(conversation_channel(sealed.event), data)
 
     async def _flush(self) -> None:
         events, self._pending = self._pending, []
@@ -217,6 +229,15 @@ class RunEmitter:
         sealed = self._store.seal_event(self._subject, StoredEvent(self.run_id, seq, event.kind, payload))
         self._seq = seq  # only now: an event that cannot be encoded takes no number
         return sealed
+
+
+def conversation_channel(started: StoredEvent) -> str:
+    """Where the starts of all runs of a conversation are announced."""
+    return f"conversation:{msgspec.json.decode(started.payload, type=_Started).conversation_id}"
+
+
+class _Started(msgspec.Struct):
+    conversation_id: str
 
 
 def _retrieve(future: "asyncio.Future[None]") -> None:

@@ -94,6 +94,10 @@ class Executor:
         self._metrics.active_runs.set(len(self._tasks))
         task.add_done_callback(lambda _: self._ended(run.id))
 
+    def executes(self, run_id: uuid.UUID) -> bool:
+        """Whether the run executes in this process."""
+        return run_id in self._tasks
+
     def cancel(self, run_id: uuid.UUID) -> None:
         """Cancel the run if it executes here; otherwise its process sees the request at its next renewal."""
         task = self._tasks.get(run_id)

@@ -32,6 +32,10 @@ _INSERT_EVENTS = text(
 )
 
 
+_packer = msgspec.msgpack.Encoder()
+_unpacker = msgspec.msgpack.Decoder(tuple[str, int, str, bytes])
+
+
 class Step(msgspec.Struct, kw_only=True):
     """One turn of the loop: what the model (or the router) said and what its calls gave. Sealed as JSON."""
 
@@ -200,6 +204,15 @@ class RunStore:
             StoredEvent(run_id, row.seq, row.kind, self._vault.open(row.payload, aad=f"run_event:{run_id}:{row.seq}"))
             for row in await tx.rows(statement)
         ]
+
+    def pack(self, event: SealedEvent) -> bytes:
+        """The event for another process of the site: sealed as it is stored."""
+        return _packer.encode((str(event.event.run_id), event.event.seq, event.event.kind, event.sealed))
+
+    def unpack(self, data: bytes) -> StoredEvent:
+        """What `pack` made, opened. Raises ValueError for what it did not make, and Damaged or Erased."""
+        run_id, seq, kind, sealed = _unpacker.decode(data)
+        return StoredEvent(uuid.UUID(run_id), seq, kind, self._vault.open(sealed, aad=f"run_event:{run_id}:{seq}"))
 
     async def last_seq(self, tx: Transaction, run_id: uuid.UUID) -> int:
         return int(await tx.scalar(select(func.coalesce(func.max(run_event.c.seq), 0)).where(run_event.c.run_id == run_id)))

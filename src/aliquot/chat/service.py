@@ -173,7 +173,7 @@ class RunService:
         """
         self._metrics.open_streams.inc()
         try:
-            with self._bus.subscribe(str(run_id)) as live:
+            with self._bus.subscribe(str(run_id), near=self._executor.executes(run_id)) as live:
                 silent = 0.0
                 from_log = True
                 while True:
@@ -215,7 +215,7 @@ class RunService:
 
     async def wait_for_events(self, principal: Principal, run_id: uuid.UUID, after: int, seconds: float) -> list[StoredEvent]:
         """Long poll: events after `after`, as soon as there are any, at most `seconds` later an empty list."""
-        with self._bus.subscribe(str(run_id)) as live:
+        with self._bus.subscribe(str(run_id), near=self._executor.executes(run_id)) as live:
             deadline = asyncio.get_running_loop().time() + seconds
             while True:
                 async with self._db.begin() as tx:
