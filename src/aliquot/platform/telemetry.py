@@ -76,6 +76,7 @@ class Metrics:
             buckets=(0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5, 10, 30),
         )  # fmt: skip
         self.open_streams = Gauge("aliquot_open_streams", "Streams being watched", registry=self.registry)
+        self.open_sockets = Gauge("aliquot_open_sockets", "Open WebSockets", registry=self.registry)
         self.active_runs = Gauge("aliquot_active_runs", "Runs executing in this process", registry=self.registry)
         self.tool_calls = Counter("aliquot_tool_calls", "Tool calls by outcome", ["tool", "outcome"], registry=self.registry)
         self.run_events = Counter("aliquot_run_events", "Run events written", registry=self.registry)
