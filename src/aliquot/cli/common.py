@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import typer
 
@@ -10,9 +11,10 @@ from aliquot.bootstrap import Services, build
 from aliquot.cli.installation import open_installation, require_serviceable
 from aliquot.kernel.problems import Problem
 from aliquot.ledger.note import LogKeyError
+from aliquot.models.config import key_variables, load_models
 from aliquot.platform.migrate import SchemaError
 from aliquot.platform.postgres import PostgresError
-from aliquot.platform.settings import SettingsError, load_settings
+from aliquot.platform.settings import Settings, SettingsError, load_settings, unknown_variables
 from aliquot.platform.telemetry import configure_logs
 from aliquot.platform.vault import RootKeyError
 
@@ -30,11 +32,19 @@ def sentences() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
+def read_settings(**given: Any) -> Settings:
+    """The settings of a command that opens the installation; names in the environment that set nothing are warned of."""
+    settings = load_settings(**given)
+    for sentence in unknown_variables(key_variables(load_models(settings.models))):
+        typer.echo(f"aliquot: warning: {sentence}", err=True)
+    return settings
+
+
 @asynccontextmanager
 async def open_services(*, level: str = "WARNING") -> AsyncIterator[Services]:
     """The services of this installation, for a command that does one thing and leaves."""
     configure_logs(json_lines=not sys.stderr.isatty(), level=level)
-    installation = open_installation(load_settings(), exclusive=False)
+    installation = open_installation(read_settings(), exclusive=False)
     try:
         require_serviceable(installation)
         services = build(installation.settings, installation.vault, installation.urls)

@@ -13,10 +13,10 @@ import psycopg
 import typer
 
 from aliquot.cli.installation import require_reachable
-from aliquot.models.config import load_models
+from aliquot.models.config import key_variables, load_models
 from aliquot.platform import migrate
 from aliquot.platform.postgres import EmbeddedPostgres, PostgresError
-from aliquot.platform.settings import Settings, SettingsError, load_settings
+from aliquot.platform.settings import Settings, SettingsError, load_settings, unknown_variables
 from aliquot.platform.vault import RootKeyError, Vault, load_root_key
 
 
@@ -47,14 +47,24 @@ def diagnose() -> int:
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield Finding("Python", sys.version_info >= (3, 11), f"{sys.version_info.major}.{sys.version_info.minor} (3.11 or newer is needed)")
     checks: list[tuple[str, Callable[[Settings], str]]] = [
-        ("data folder", _data_folder), ("free space", _free_space), ("keys", _keys), ("models file", _models), ("database", _database),
-        ("server", _server),
+        ("environment", _environment), ("data folder", _data_folder), ("free space", _free_space), ("keys", _keys),
+        ("models file", _models), ("database", _database), ("server", _server),
     ]  # fmt: skip
     for what, check in checks:
         try:
             yield Finding(what, True, check(settings))
         except (SettingsError, PostgresError, RootKeyError, migrate.SchemaError, psycopg.Error, OSError) as error:
             yield Finding(what, False, str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__)
+
+
+def _environment(settings: Settings) -> str:
+    try:
+        declared = key_variables(load_models(settings.models))
+    except SettingsError:  # said of the models file itself
+        declared = set()
+    if unknown := unknown_variables(declared):
+        raise SettingsError("; ".join(unknown))
+    return "every ALIQUOT_ variable is a setting"
 
 
 def _data_folder(settings: Settings) -> str:

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from aliquot.cli.chat.command import chat
-from aliquot.cli.common import sentences
+from aliquot.cli.common import read_settings, sentences
 from aliquot.cli.models import app as models
 from aliquot.cli.user import app as user
-from aliquot.platform.settings import SettingsError, load_settings
+from aliquot.platform.settings import SettingsError
 from aliquot.platform.telemetry import configure_logs
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ def serve(
     configure_logs(json_lines=not sys.stderr.isatty(), level="INFO" if not sys.stderr.isatty() else "WARNING")
     with sentences():
         given = {"host": host, "port": port}
-        run(load_settings(**{k: v for k, v in given.items() if v is not None}), demo=demo)
+        run(read_settings(**{k: v for k, v in given.items() if v is not None}), demo=demo)
 
 
 @app.command()
@@ -73,7 +73,7 @@ def db_upgrade() -> None:
 
     configure_logs(json_lines=not sys.stderr.isatty(), level="WARNING")
     with sentences():
-        installation = open_installation(load_settings(), exclusive=False)
+        installation = open_installation(read_settings(), exclusive=False)
         try:
             upgrade(installation)
         finally:

@@ -6,7 +6,7 @@ providers are not in the file but in the environment variables it names; they ar
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -183,6 +183,11 @@ def _priced(model: ModelConfig, where: str) -> ModelConfig:
             f"{where}: model {model.name!r}: the price is not known; give price_per_million_tokens, because the cost limits need it"
         )
     return model.model_copy(update={"price_per_million_tokens": price})
+
+
+def key_variables(models: Iterable[ModelConfig]) -> set[str]:
+    """The environment variables that hold the keys of these models."""
+    return {model.api_key_env for model in models if model.api_key_env}
 
 
 def known_price(provider: str, model: str) -> Price | None:

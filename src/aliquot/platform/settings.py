@@ -1,10 +1,13 @@
 """Settings: environment variables first, then `aliquot.toml` (in the working folder or at ALIQUOT_CONFIG), then defaults.
 
-Every limit has a name here. A damaged file or a wrong value is refused at start with the name of the setting.
+Every limit has a name here. A damaged file, a wrong value or a name in the file that does not exist is refused at start with the
+name of the setting. The environment belongs to others too: an unknown ALIQUOT_ variable there is only warned of.
 """
 
+import difflib
 import os
 import tomllib
+from collections.abc import Collection
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -144,11 +147,11 @@ class _TomlSource(PydanticBaseSettingsSource):
         fields = self.settings_cls.model_fields
         unknown = sorted(set(values) - set(fields))
         if unknown:
-            raise SettingsError(f"{path}: unknown setting {unknown[0]!r}")
+            raise SettingsError(f"{path}: unknown setting {unknown[0]!r}{_meant(unknown[0], fields)}")
         if isinstance(limits := values.get("limits"), dict):
             wrong = sorted(set(limits) - set(Limits.model_fields))
             if wrong:
-                raise SettingsError(f"{path}: unknown limit {wrong[0]!r}")
+                raise SettingsError(f"{path}: unknown limit {wrong[0]!r}{_meant(wrong[0], Limits.model_fields)}")
             values["limits"] = Limits(**{**limits, **_limits_from_environment()})
         return {str(fields[name].validation_alias or name): value for name, value in values.items()}
 
@@ -156,6 +159,19 @@ class _TomlSource(PydanticBaseSettingsSource):
 def _limits_from_environment() -> dict[str, str]:
     prefix = "ALIQUOT_LIMIT_"
     return {k[len(prefix) :].lower(): v for k, v in os.environ.items() if k.upper().startswith(prefix)}
+
+
+def unknown_variables(others: Collection[str] = ()) -> list[str]:
+    """A sentence for each ALIQUOT_ variable of the environment that sets nothing; `others` are names that mean something elsewhere."""
+    known = {f"ALIQUOT_{name.upper()}" for name, field in Settings.model_fields.items() if field.validation_alias is None}
+    known |= {f"ALIQUOT_LIMIT_{name.upper()}" for name in Limits.model_fields} | {"ALIQUOT_CONFIG", "ALIQUOT_URL", "ALIQUOT_TOKEN"}
+    unknown = sorted(name for name in os.environ if name.upper().startswith("ALIQUOT_") and name.upper() not in known | set(others))
+    return [f"the environment variable {name} is not a setting and does nothing{_meant(name.upper(), known)}" for name in unknown]
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -1,0 +1,68 @@
+"""What the commands say before anything is started: settings that cannot be meant, files that cannot be used."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from aliquot.cli.main import app
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder; the data folder would be `data` below it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ALIQUOT_CONFIG", raising=False)
+    monkeypatch.setenv("ALIQUOT_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("ALIQUOT_PORT", "0")
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("trusted_proxys = ['10.0.0.1']", "unknown setting 'trusted_proxys' (did you mean trusted_proxies?)"),
+        ("[limits]\nlogin_failure = 3", "unknown limit 'login_failure' (did you mean login_failures?)"),
+        ("colour = 'blue'", "unknown setting 'colour'"),
+    ],
+)
+def test_a_name_that_does_not_exist_in_the_file_refuses_the_start(folder: Path, text: str, said: str) -> None:
+    (folder / "aliquot.toml").write_text(text)
+    started = run("serve")
+    assert (started.exit_code, started.stderr.count("\n")) == (2, 1)
+    assert said in started.stderr
+    assert not (folder / "data").exists()
+    assert said in run("doctor").stdout
+
+
+def test_a_variable_that_does_nothing_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALIQUOT_TRUSTED_PROXYS", "10.0.0.1")
+    monkeypatch.setenv("ALIQUOT_LOCAL_KEY", "sk-1")
+    monkeypatch.setenv("ALIQUOT_MODELS", str(folder / "models.toml"))
+    (folder / "models.toml").write_text(
+        '[[models]]\nname = "l"\nprovider = "openai-compatible"\nbase_url = "http://127.0.0.1:1/v1"\nmodel = "m"\n'
+        'api_key_env = "ALIQUOT_LOCAL_KEY"\n'
+    )
+    started = run("serve", "--host", "192.0.2.1")  # refused for another reason: nothing is started
+    warning = "the environment variable ALIQUOT_TRUSTED_PROXYS is not a setting and does nothing (did you mean ALIQUOT_TRUSTED_PROXIES?)"
+    assert started.exit_code == 2
+    assert f"aliquot: warning: {warning}\n" in started.stderr
+    assert "ALIQUOT_LOCAL_KEY" not in started.stderr  # the models file names it
+    found = run("doctor")
+    assert found.exit_code == 1
+    assert f"✗ environment: {warning}\n" in found.stdout
+
+
+def test_a_damaged_models_file_is_said_before_anything_starts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALIQUOT_MODELS", str(folder / "models.toml"))
+    (folder / "models.toml").write_text('[[models]]\nname = "claude"\nprovider = "antropic"\nmodel = "m"\n')
+    started = run("serve")
+    assert started.exit_code == 2
+    assert "models.toml" in started.stderr
+    assert "provider" in started.stderr
+    assert not (folder / "data").exists()
