@@ -136,14 +136,14 @@ class ChatStore:
                 body=self._vault.seal(subject, text.encode(), aad=f"message.body:{message_id}"),
             )
         )  # fmt: skip
-        kind = await tx.scalar(
+        row = await tx.row(
             update(conversation)
             .where(conversation.c.id == conversation_id)
             .values(head_id=message_id, last_message_at=at, updated_at=func.greatest(conversation.c.updated_at, literal(at)))
-            .returning(conversation.c.kind)
+            .returning(conversation.c.kind, conversation.c.owner_id)
         )
-        if kind in LISTED_KINDS:
-            await self._index.put_message(tx, message_id, conversation_id, subject, text)
+        if row is not None and row.kind in LISTED_KINDS:
+            await self._index.put_message(tx, message_id, (conversation_id, row.owner_id), subject, text)
 
     async def get_message(self, tx: Transaction, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message | None:
         row = await tx.row(select(message).where(message.c.id == message_id, message.c.conversation_id == conversation_id))

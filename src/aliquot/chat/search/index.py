@@ -1,8 +1,9 @@
 """Tokens: what the database sees of words. Each is a 64-bit keyed hash (BLAKE2b) under a key derived from the subject's own, so
 that the same word of two people has different tokens, and nobody's have any meaning once the subject is erased.
 
-A word gives one token for itself and one for each of its beginnings of PREFIX_MIN to PREFIX_MAX letters. Stems need none of their
-own: a stem is looked up by the beginning it shares with the word, and the opened text decides (`matching`).
+A word gives one token for each of its beginnings of PREFIX_MIN to PREFIX_MAX letters, and one for itself when it is shorter or
+longer. Stems need none of their own: a stem is looked up by the beginning it shares with the word, and the opened text decides
+(`matching`).
 """
 
 import uuid
@@ -18,8 +19,8 @@ INDEXED_WORDS_MAX = 5_000
 
 
 def whole(word: str) -> bytes:
-    """What is hashed for a whole word."""
-    return b"=" + word.encode()
+    """What is hashed for a whole word. One of PREFIX_MIN to PREFIX_MAX letters shares it with longer words that begin so."""
+    return beginning(word, len(word)) if PREFIX_MIN <= len(word) <= PREFIX_MAX else b"=" + word.encode()
 
 
 def beginning(word: str, length: int) -> bytes:

@@ -23,12 +23,13 @@ class IndexStore:
         self.index = SearchIndex(vault)
 
     async def put_message(
-        self, tx: Transaction, message_id: uuid.UUID, conversation_id: uuid.UUID, subject: uuid.UUID, text: str
+        self, tx: Transaction, message_id: uuid.UUID, conversation: tuple[uuid.UUID, uuid.UUID], subject: uuid.UUID, text: str
     ) -> None:
-        """Index a message under the key it is sealed with. Repeating it does nothing."""
+        """Index a message of a conversation (its id, its owner) under the key the message is sealed with. Repeating it does nothing."""
         statement = insert(message_index).values(
-            message_id=message_id, conversation_id=conversation_id, subject=subject, tokens=_array(self.index.of_text(subject, text))
-        )
+            message_id=message_id, conversation_id=conversation[0], owner_id=conversation[1], subject=subject,
+            tokens=_array(self.index.of_text(subject, text)),
+        )  # fmt: skip
         await tx.execute(statement.on_conflict_do_nothing())
 
     async def put_title(self, tx: Transaction, conversation_id: uuid.UUID, owner_id: uuid.UUID, title: str | None) -> None:

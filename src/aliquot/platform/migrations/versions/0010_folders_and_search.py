@@ -20,7 +20,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["message_id"], ["message.id"], name=op.f("fk_message_index_message_id"), ondelete="CASCADE"),
     )
     _index("title_index", "conversation_id", None)
+    op.add_column("message_index", sa.Column("owner_id", sa.Uuid(), nullable=False, comment="of the conversation"))
     op.create_index("ix_message_index_conversation_id_subject", "message_index", ["conversation_id", "subject"])
+    guests = sa.text("subject <> owner_id")
+    op.create_index("ix_message_index_guests", "message_index", ["owner_id", "subject"], postgresql_where=guests)
     op.execute(
         "SELECT procrastinate_defer_jobs_v1(ARRAY[ROW('default', 'search.backfill', 0, NULL, NULL, '{}'::jsonb, NULL)"
         "::procrastinate_job_to_defer_v1]) WHERE EXISTS (SELECT FROM conversation)"
