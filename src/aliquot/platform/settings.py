@@ -6,13 +6,15 @@ name of the setting. The environment belongs to others too: an unknown ALIQUOT_ 
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Collection
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 
@@ -67,8 +69,42 @@ class Limits(BaseSettings):
     live_recheck_seconds: float = Field(5, gt=0)
     login_failures: int = Field(5, ge=1)
     login_window_seconds: int = Field(900, ge=1)
+    signing_idle_seconds: int = Field(900, ge=0)
+    signature_reason_chars: int = Field(1_000, ge=1)
+    signed_record_bytes: int = Field(8_000_000, ge=1_000)
+    signed_messages: int = Field(2_000, ge=1)
     disk_low_bytes: int = Field(2_000_000_000, ge=0)
     disk_full_bytes: int = Field(100_000_000, ge=0)
+
+
+class SigningRule(BaseModel):
+    """Who may sign records of a kind for a meaning, and when that meaning is complete. The rule for the kind wins over `*`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str = "*"
+    meaning: str
+    author: Literal["any", "only", "never"] = "any"
+    """Whether its authors may sign. `never` is what laboratories call no self-verification."""
+    persons: int = Field(1, ge=1, le=20)
+    """How many different persons have to sign."""
+    not_also: tuple[str, ...] = ()
+    """Meanings that exclude this one for the same person and version."""
+    after: tuple[str, ...] = ()
+    """Meanings that have to be complete before."""
+    roles: tuple[str, ...] = ()
+    """Any of these roles is needed; none named, none needed."""
+
+
+_MEANINGS = ("authorship", "review", "approval", "responsibility", "rejection")
+# A conversation's answers are a machine's work: the person who asked may well be the one who reviews and answers for them.
+_SIGNING_RULES = (
+    SigningRule(meaning="authorship", author="only"),
+    SigningRule(meaning="review", author="never"),
+    SigningRule(meaning="approval", author="never"),
+    SigningRule(kind="conversation", meaning="review"),
+    SigningRule(kind="conversation", meaning="approval"),
+)
 
 
 class Settings(BaseSettings):
@@ -92,6 +128,10 @@ class Settings(BaseSettings):
     simulation_speed: float = Field(1.0, gt=0, le=100_000)
     session_hours: int = Field(24, ge=1, le=24)
     shutdown_seconds: float = Field(5, ge=0)
+    time_zone: str = "UTC"
+    signature_meanings: tuple[str, ...] = _MEANINGS
+    signing_rules: tuple[SigningRule, ...] = _SIGNING_RULES
+    accountability_text: str | None = Field(None, min_length=1, max_length=10_000)
 
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
     database_url_app: SecretStr | None = Field(None, validation_alias="DATABASE_URL_APP")
@@ -106,6 +146,29 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("not the name of a time zone (such as Europe/Berlin)") from error
+        return value
+
+    @field_validator("signature_meanings")
+    @classmethod
+    def _plain_meanings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not all(re.fullmatch(r"[a-z][a-z_]{0,39}", meaning) for meaning in value):
+            raise ValueError("each is a lower-case word of at most 40 letters")
+        return value
+
+    @model_validator(mode="after")
+    def _rules_of_known_meanings(self) -> "Settings":
+        named = {m for rule in self.signing_rules for m in (rule.meaning, *rule.not_also, *rule.after)}
+        if unknown := sorted(named - {*self.signature_meanings, *_MEANINGS}):
+            raise ValueError(f"signing_rules name the meaning {unknown[0]!r}, which signature_meanings does not list")
+        return self
 
     @property
     def embedded(self) -> bool:
