@@ -6,7 +6,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from aliquot.cli import common, main
 from aliquot.cli.main import app
+from tests.conftest import Urls
 
 
 @pytest.fixture
@@ -16,6 +18,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("ALIQUOT_CONFIG", raising=False)
     monkeypatch.setenv("ALIQUOT_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("ALIQUOT_PORT", "0")
+    for module in (common, main):
+        monkeypatch.setattr(module, "configure_logs", lambda **_: None)  # it would outlive the test
     return tmp_path
 
 
@@ -66,3 +70,20 @@ def test_a_damaged_models_file_is_said_before_anything_starts(folder: Path, monk
     assert "models.toml" in started.stderr
     assert "provider" in started.stderr
     assert not (folder / "data").exists()
+
+
+def test_a_database_of_other_keys_is_refused(folder: Path, urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALIQUOT_ROOT_KEY", "ab" * 32)  # the same root key is not enough
+    monkeypatch.setenv("DATABASE_URL_APP", urls.app)
+    monkeypatch.setenv("DATABASE_URL_SEQUENCER", urls.sequencer)
+    assert run("user", "list").exit_code == 0
+    assert "external, schema version" in run("doctor").stdout
+    monkeypatch.setenv("ALIQUOT_DATA_DIR", str(folder / "other"))
+    refused = run("user", "list")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "belongs to another key folder" in refused.stderr
+    assert "✗ database: this database belongs to another key folder" in run("doctor").stdout
+    monkeypatch.setenv("ALIQUOT_DATA_DIR", str(folder / "data"))
+    assert run("user", "list").exit_code == 0
+    (folder / "data" / "keys" / "log").unlink()
+    assert "keys/log is not the key" in run("user", "list").stderr

@@ -12,13 +12,14 @@ from aliquot.cli.installation import open_installation, require_serviceable
 from aliquot.kernel.problems import Problem
 from aliquot.ledger.note import LogKeyError
 from aliquot.models.config import key_variables, load_models
+from aliquot.platform.fingerprint import ForeignKeys
 from aliquot.platform.migrate import SchemaError
 from aliquot.platform.postgres import PostgresError
 from aliquot.platform.settings import Settings, SettingsError, load_settings, unknown_variables
 from aliquot.platform.telemetry import configure_logs
 from aliquot.platform.vault import RootKeyError
 
-EXPECTED = (SettingsError, PostgresError, SchemaError, RootKeyError, LogKeyError, Problem)
+EXPECTED = (SettingsError, PostgresError, SchemaError, RootKeyError, LogKeyError, ForeignKeys, Problem)
 
 
 @contextmanager

@@ -12,12 +12,15 @@ import httpx2
 import psycopg
 import typer
 
+from aliquot.cli.common import EXPECTED
 from aliquot.cli.installation import require_reachable
+from aliquot.ledger.note import load_log_key
 from aliquot.models.config import key_variables, load_models
 from aliquot.platform import migrate
-from aliquot.platform.postgres import EmbeddedPostgres, PostgresError
+from aliquot.platform.fingerprint import require_same_keys
+from aliquot.platform.postgres import EmbeddedPostgres
 from aliquot.platform.settings import Settings, SettingsError, load_settings, unknown_variables
-from aliquot.platform.vault import RootKeyError, Vault, load_root_key
+from aliquot.platform.vault import Vault, load_root_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     for what, check in checks:
         try:
             yield Finding(what, True, check(settings))
-        except (SettingsError, PostgresError, RootKeyError, migrate.SchemaError, psycopg.Error, OSError) as error:
+        except (*EXPECTED, psycopg.Error, OSError) as error:
             yield Finding(what, False, str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__)
 
 
@@ -93,7 +96,7 @@ def _keys(settings: Settings) -> str:
         raise SettingsError(f"{folder / loose[0]} can be read by others: chmod 600 it")
     if not (folder / "root").exists() and settings.root_key is None:
         return "no root key yet; the first start makes it"
-    Vault(load_root_key(settings.root_key.get_secret_value() if settings.root_key else None, folder), folder)
+    _vault(settings)
     return "the root key opens the subject keys"
 
 
@@ -108,15 +111,12 @@ def _models(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
-    if settings.database_url is not None:
-        url = settings.database_url.get_secret_value()
-    elif not settings.embedded or not (settings.data_dir / "pg" / "PG_VERSION").exists():
-        return "external" if not settings.embedded else "not made yet; the first start makes it"
+    if external := settings.database_url or settings.database_url_app:
+        url = external.get_secret_value()
+    elif not (settings.data_dir / "pg" / "PG_VERSION").exists():
+        return "not made yet; the first start makes it"
     else:
-        vault = Vault(
-            load_root_key(settings.root_key.get_secret_value() if settings.root_key else None, settings.keys_dir), settings.keys_dir
-        )
-        postgres = EmbeddedPostgres(settings.data_dir / "pg", superuser_password=vault.derive("postgres/postgres").hex())
+        postgres = EmbeddedPostgres(settings.data_dir / "pg", superuser_password=_vault(settings).derive("postgres/postgres").hex())
         if not postgres.running():
             return "embedded, not running (it runs while `aliquot serve` does)"
         url = postgres.superuser_url()
@@ -124,7 +124,14 @@ def _database(settings: Settings) -> str:
     found, expected = migrate.database_version(url), migrate.code_version()
     if found != expected:
         raise migrate.SchemaError(f"the schema is at version {found or 'none'}, the code needs {expected}: run `aliquot db upgrade`")
+    if (settings.keys_dir / "subjects").exists() and (settings.keys_dir / "log").exists():
+        require_same_keys(url, _vault(settings), load_log_key(settings.keys_dir).origin, claim=False)
     return f"{'embedded' if settings.embedded else 'external'}, schema version {found}"
+
+
+def _vault(settings: Settings) -> Vault:
+    configured = settings.root_key.get_secret_value() if settings.root_key else None
+    return Vault(load_root_key(configured, settings.keys_dir), settings.keys_dir)
 
 
 def _server(settings: Settings) -> str:

@@ -10,8 +10,10 @@ import psycopg
 import structlog
 
 from aliquot.bootstrap import DatabaseUrls
+from aliquot.ledger.note import load_log_key
 from aliquot.platform import migrate
 from aliquot.platform.db import libpq_url
+from aliquot.platform.fingerprint import require_same_keys
 from aliquot.platform.postgres import LOGINS, OWNER, SUPERUSER, DataFolderLock, EmbeddedPostgres
 from aliquot.platform.settings import Settings, SettingsError
 from aliquot.platform.vault import Vault, load_root_key
@@ -101,7 +103,7 @@ def _opened(
 
 
 def require_serviceable(installation: Installation) -> None:
-    """Refuse to serve when schema and code disagree, or with a login that could rewrite the record."""
+    """Refuse to serve when schema and code disagree, with a login that could rewrite the record, or with keys of another database."""
     migrate.require_current(installation.urls.app)
     with psycopg.connect(libpq_url(installation.urls.app)) as conn:
         row = conn.execute(
@@ -112,6 +114,8 @@ def require_serviceable(installation: Installation) -> None:
             f"serving with the login {row[0] if row else '?'} is refused: it could rewrite the audit log. "
             "Leave DATABASE_URL_APP unset or give it the login aliquot_app"
         )
+    origin = load_log_key(installation.settings.keys_dir).origin
+    require_same_keys(installation.urls.app, installation.vault, origin, claim=True)
 
 
 def _data_folder(settings: Settings) -> Path:
