@@ -126,7 +126,7 @@ def start(mode: str, running: Cluster, number: int) -> "subprocess.Popen[str]":
 
 async def write(mode: str, url: str, folder: Path) -> None:
     """One writer process."""
-    database = Database(url, pool_size=TASKS, max_overflow=0)
+    database = Database(url, pool_size=TASKS)
     vault = Vault(b"\x02" * 32, folder)
     ledger = LedgerApi(vault, SystemClock())
     person = uuid.uuid4()
@@ -172,7 +172,7 @@ async def change(database: Database, ledger: LedgerApi, person: uuid.UUID) -> No
 
 async def sequence(url: str, folder: Path) -> None:
     """The sequencer process."""
-    database = Database(url, pool_size=1, max_overflow=0)
+    database = Database(url, pool_size=1)
     await Sequencer(database, LogFiles(folder / "tlog"), load_log_key(folder / "keys"), SystemClock()).run()
 
 

@@ -120,7 +120,7 @@ def urls(cluster: Cluster) -> Iterator[Urls]:
 @pytest.fixture
 async def database(urls: Urls) -> AsyncIterator[Database]:
     """The serving login's pool on a fresh database."""
-    db = Database(urls.app, pool_size=10, max_overflow=20)
+    db = Database(urls.app, pool_size=30)
     yield db
     await db.close()
 

@@ -86,8 +86,8 @@ class Services:
 def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock | None = None) -> Services:
     """Build all services. Opens no connection; raises SettingsError or BundleRefused when something declared is unusable."""
     clock = clock or SystemClock()
-    db = Database(urls.app, pool_size=12, max_overflow=12)
-    sequencer_db = Database(urls.sequencer, pool_size=2, max_overflow=1, application_name="aliquot sequencer")
+    db = Database(urls.app, pool_size=24)
+    sequencer_db = Database(urls.sequencer, pool_size=3, application_name="aliquot sequencer")
     metrics, limiter, jobs, loops = Metrics(), Limiter(clock), Jobs(urls.app), Loops()
     files, key = LogFiles(settings.data_dir / "tlog"), load_log_key(settings.keys_dir)
     sequencer = Sequencer(sequencer_db, files, key, clock)

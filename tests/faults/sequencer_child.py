@@ -78,7 +78,7 @@ async def work(url: str, folder: Path, keys: Path, at: int) -> None:
     key = load_log_key(keys)
     mortal = MortalKey(key.origin, key._seed)
     mortal.death = death
-    database = Database(url, pool_size=1, max_overflow=0)
+    database = Database(url, pool_size=1)
     await Sequencer(database, MortalFiles(folder, death), mortal, SystemClock()).run_once()
     await database.close()
 

@@ -64,7 +64,7 @@ def published(folder: Path, key: LogKey) -> TreeHead | None:
 
 async def test_killed_at_every_step(urls: Urls, database: Database, vault: Vault, tmp_path: Path, child: "subprocess.Popen[str]") -> None:
     ledger, key, folder = LedgerApi(vault, SystemClock()), load_log_key(tmp_path / "keys"), tmp_path / "tlog"
-    own = Database(urls.sequencer, pool_size=1, max_overflow=0)
+    own = Database(urls.sequencer, pool_size=1)
     heads: list[TreeHead] = []
     step = steps_in_a_row_survived = 0
     while steps_in_a_row_survived < 3:  # rounds differ in length: a single short one does not end the loop

@@ -32,7 +32,7 @@ class TestLimiter:
     @pytest.mark.parametrize("processes", [1, 3])
     async def test_exactly_the_limit_passes_however_many_come_at_once(self, urls: Urls, processes: int) -> None:
         # Separate pools and limiters stand for separate processes: nothing but the database is shared.
-        databases = [Database(urls.app, pool_size=8, max_overflow=0) for _ in range(processes)]
+        databases = [Database(urls.app, pool_size=8) for _ in range(processes)]
         limiters = [Limiter(SystemClock()) for _ in databases]
         waits = await asyncio.gather(*(_hit(databases[n % processes], limiters[n % processes], limit=60) for n in range(150)))
         assert sum(wait is None for wait in waits) == 60

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from psycopg import IntegrityError, ProgrammingError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from aliquot.identity.contracts import SYSTEM
 from aliquot.kernel.problems import InvalidInput, Problem
@@ -189,7 +189,7 @@ async def test_the_database_itself_allows_one_active_run_per_instrument(bench: B
 
 
 async def test_protocol_versions_cannot_be_changed_by_the_server(bench: Bench) -> None:
-    with pytest.raises(DBAPIError, match="permission denied"):
+    with pytest.raises(ProgrammingError, match="permission denied"):
         async with bench.db.begin() as tx:
             await tx.execute(text("UPDATE protocol_version SET summary = 'other'"))
 

@@ -101,7 +101,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def sequencer_database(urls: Urls) -> AsyncIterator[Database]:
-    db = Database(urls.sequencer, pool_size=2, max_overflow=2)
+    db = Database(urls.sequencer, pool_size=4)
     yield db
     await db.close()
 

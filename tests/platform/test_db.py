@@ -4,7 +4,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from aliquot.platform import db as module
+from aliquot.platform import pool as module
 from aliquot.platform.db import Database, DatabaseUnavailable, DiskFull
 from tests.conftest import Urls
 
@@ -48,7 +48,7 @@ async def test_an_idle_connection_that_was_cut_is_replaced_unnoticed(
 ) -> None:
     assert await answer(database) == 42
     cut_all_connections(urls)
-    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
     assert await answer(database) == 42
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy.exc import ProgrammingError
+from psycopg import ProgrammingError
 
 from aliquot.identity.contracts import Principal, Via
 from aliquot.kernel.canonical import content_hash
@@ -219,8 +219,7 @@ async def test_of_many_parallel_executions_one_begins(world: World) -> None:
 async def test_of_a_thousand_parallel_decisions_one_wins(world: World, urls: Any) -> None:
     scientist = world.person("scientist")
     asked = await world.ask(query(scientist))
-    world.db = Database(urls.app, pool_size=30, max_overflow=0)
-    world.db.engine.pool._timeout = 60  # type: ignore[attr-defined]  # a thousand waiters on thirty connections of a busy test machine
+    world.db = Database(urls.app, pool_size=30, wait_seconds=60)  # a thousand waiters, on a busy test machine
     choices = ["approve", "reject"]
     results = await asyncio.gather(*(world.decide(scientist, asked, choices[n % 2]) for n in range(1_000)), return_exceptions=True)
     winners = [result for result in results if isinstance(result, Approval)]

@@ -15,23 +15,26 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
+import psycopg
 import structlog
+from psycopg import IsolationLevel
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aliquot.kernel.clock import Clock
-from aliquot.ledger import store
+from aliquot.kernel.problems import Problem
+from aliquot.ledger import anchor_store, store
 from aliquot.ledger.errors import LogRefused
-from aliquot.ledger.files import CHECKPOINT, LogFiles
+from aliquot.ledger.files import CHECKPOINT, KEYS, LogFiles
+from aliquot.ledger.keys import KeySource, keys_document, vkeys
 from aliquot.ledger.merkle import WIDTH, Node, Range, Tile, Tree, encode_bundle, leaf_hash, levels, tile_path, tiles_between
-from aliquot.ledger.note import LogKey, NoteError, TreeHead, checkpoint_text, parse_checkpoint
-from aliquot.platform.db import Database, Transaction
+from aliquot.ledger.note import LogKey, NoteError, TreeHead, checkpoint_text, parse_checkpoint, verify_note
+from aliquot.platform.db import Connection, Database, Transaction
 
 log = structlog.get_logger(__name__)
 
 _ELECTION = 0x616C_7365_7131  # any fixed number: whoever holds this advisory lock is the sequencer
 _PUBLISH_TILES = 8
+_ROTATED = b'{"action":"log_key.rotated"'
 
 
 class Sequencer:
@@ -41,7 +44,7 @@ class Sequencer:
         self,
         database: Database,
         files: LogFiles,
-        key: LogKey,
+        key: KeySource,
         clock: Clock,
         *,
         interval_seconds: float = 0.2,
@@ -55,6 +58,7 @@ class Sequencer:
         self._database = database
         self._files = files
         self._key = key
+        self._vkeys: list[str] = []
         self._clock = clock
         self._interval = interval_seconds
         self._poll = poll_seconds
@@ -64,7 +68,7 @@ class Sequencer:
         self._woken = asyncio.Event()
         self._tree = Tree()
         self._published = 0
-        self._checkpoint_published = False
+        self._checkpoint_published = self._keys_published = False
         self.refused: str | None = None
         """Why the log is not extended, for health; None when all is well."""
         self.files_error: str | None = None
@@ -83,7 +87,7 @@ class Sequencer:
                 if self.refused != str(error):
                     log.error("ledger_refused", reason=str(error))
                 self.refused = str(error)
-            except (SQLAlchemyError, OSError) as error:
+            except (psycopg.Error, Problem, OSError) as error:
                 log.warning("sequencer_interrupted", error=type(error).__name__)
             except Exception:  # a bug must not end the log for good: health shows the backlog, the next try may succeed
                 log.exception("sequencer_failed")
@@ -94,24 +98,20 @@ class Sequencer:
         await self._serve(until_idle=True)
 
     async def _serve(self, *, until_idle: bool) -> None:
-        async with self._database.engine.connect() as conn:
-            await conn.execution_options(isolation_level="REPEATABLE READ")
-            try:
-                if not await self._elected(conn):
+        async with self._database.connection(IsolationLevel.REPEATABLE_READ) as conn:
+            if not await self._elected(conn):
+                return
+            await self._examine(conn)
+            self.refused = None
+            while True:
+                self._woken.clear()
+                busy = await self._cycle(conn)
+                if until_idle or asyncio.get_running_loop().time() >= self._files_due:
+                    busy = await self._publish(conn) or busy
+                if not busy and until_idle:
                     return
-                await self._examine(conn)
-                self.refused = None
-                while True:
-                    self._woken.clear()
-                    busy = await self._cycle(conn)
-                    if until_idle or asyncio.get_running_loop().time() >= self._files_due:
-                        busy = await self._publish(conn) or busy
-                    if not busy and until_idle:
-                        return
-                    if not busy:
-                        await self._rest()
-            finally:
-                await conn.invalidate()  # closing the connection is what gives the advisory lock back, whatever happened
+                if not busy:
+                    await self._rest()
 
     async def _rest(self) -> None:
         await asyncio.sleep(self._interval)
@@ -119,19 +119,19 @@ class Sequencer:
             async with asyncio.timeout(self._poll):
                 await self._woken.wait()
 
-    async def _elected(self, conn: AsyncConnection) -> bool:
-        async with conn.begin():
-            return bool(await Transaction(conn).scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _ELECTION}))
+    async def _elected(self, conn: Connection) -> bool:
+        async with conn.begin() as tx:
+            return bool(await tx.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _ELECTION}))
 
-    async def _examine(self, conn: AsyncConnection) -> None:
+    async def _examine(self, conn: Connection) -> None:
         """Take up the log where it stands. Raises LogRefused when database, key and published files contradict each other."""
-        async with conn.begin():
-            tx = Transaction(conn)
+        async with conn.begin() as tx:
             state = await store.state(tx)
             _, cluster = await store.snapshot(tx, 0)
             if cluster != state.cluster:
                 raise LogRefused("this database was restored into another PostgreSQL cluster: run `aliquot db upgrade` as its owner")
             self._tree = await _load_tree(tx, state)
+            await self._take_up_key(tx)
             if state.note is not None:
                 head = self._opened(state.note, "the database")
                 if (head.size, head.root_hash) != (state.size, state.root_hash):
@@ -154,19 +154,31 @@ class Sequencer:
             raise LogRefused(f"the first {head.size} events differ from what was signed and published: the database was altered")
         self._published, self._checkpoint_published = head.size, True
 
-    def _opened(self, note: str, where: str) -> TreeHead:
-        try:
-            head = parse_checkpoint(self._key.open(note))
-        except NoteError as error:
-            raise LogRefused(f"the checkpoint in {where} is not signed by the log's key {self._key.vkey}: {error}") from error
-        if head.origin != self._key.origin:
-            raise LogRefused(f"the checkpoint in {where} belongs to another log")
-        return head
+    async def _take_up_key(self, tx: Transaction) -> None:
+        """The keys that signed this log; a rotation that a crash left half done is completed."""
+        placed = await anchor_store.rotations(tx)
+        staged = self._key.staged()
+        if placed and staged is not None and staged.vkey == placed[-1].new_vkey:
+            self._key.promote()
+        self._vkeys = vkeys(self._key.current().vkey, placed)
+        self._keys_published = False
 
-    async def _cycle(self, conn: AsyncConnection) -> bool:
+    def _opened(self, note: str, where: str) -> TreeHead:
+        key, problem = self._key.current(), ""
+        for vkey in reversed(self._vkeys):
+            try:
+                head = parse_checkpoint(verify_note(note, vkey))
+            except NoteError as error:
+                problem = str(error)
+                continue
+            if head.origin != key.origin:
+                raise LogRefused(f"the checkpoint in {where} belongs to another log")
+            return head
+        raise LogRefused(f"the checkpoint in {where} is not signed by the log's key {key.vkey}: {problem}")
+
+    async def _cycle(self, conn: Connection) -> bool:
         """Take the new events into the log; True when more are waiting."""
-        async with conn.begin():
-            tx = Transaction(conn)
+        async with conn.begin() as tx:
             state = await store.state(tx)
             if state.size != self._tree.size:
                 raise LogRefused("the log was extended by another process: the advisory lock does not hold")
@@ -176,11 +188,35 @@ class Sequencer:
             now, _ = await store.snapshot(tx, state.tx_offset)
             full = sum(event.tx >= state.seen.xmax for event in events) >= self._batch
             seen = _cut(now, events[-1].tx) if full else now
-            tree = await self._extend(tx, state, events, seen)
+            rotated = await self._rotated(tx, events)
+            tree = await self._extend(tx, state, events, seen, rotated or self._key.current())
         self._tree = tree
+        if rotated is not None:
+            self._key.promote()
+            log.info("log_key_rotated", vkey=rotated.vkey)
+            async with conn.begin() as tx:
+                await self._take_up_key(tx)
         return full
 
-    async def _extend(self, tx: Transaction, state: store.State, events: Sequence[store.NewEvent], seen: store.Seen) -> Tree:
+    async def _rotated(self, tx: Transaction, events: Sequence[store.NewEvent]) -> LogKey | None:
+        """The key to sign with from now on, when these events record a rotation to it."""
+        recorded = [event.id for event in events if event.body.startswith(_ROTATED)]
+        if not recorded:
+            return None
+        staged, key = self._key.staged(), self._key.current()
+        for rotation in await anchor_store.recorded_rotations(tx, recorded):
+            try:
+                rotation.check()
+            except NoteError as error:
+                log.error("rotation_ignored", reason=str(error))  # nobody without the old key can rotate; verifiers name the event
+                continue
+            if rotation.old_vkey == key.vkey and (staged is None or staged.vkey != rotation.new_vkey):
+                raise LogRefused("the key that the log is to be rotated to is not in the folder of keys (log.next): restore it")
+            if rotation.old_vkey == key.vkey:
+                return staged
+        return None
+
+    async def _extend(self, tx: Transaction, state: store.State, events: Sequence[store.NewEvent], seen: store.Seen, key: LogKey) -> Tree:
         tree = self._tree.copy()
         hashes = [leaf_hash(event.body) for event in events]
         nodes: list[Node] = []
@@ -188,24 +224,24 @@ class Sequencer:
             nodes += tree.append(leaf)
         await store.extend_log(tx, state.size, [event.id for event in events], hashes, nodes)
         root = tree.root()
-        note = self._key.sign(checkpoint_text(TreeHead(self._key.origin, tree.size, root)))
+        note = key.sign(checkpoint_text(TreeHead(key.origin, tree.size, root)))
         moved = await store.advance(tx, old=state.size, size=tree.size, root=root, note=note, at=self._clock.now(), seen=seen)
         if not moved:
             raise LogRefused("the log was extended by another process: the advisory lock does not hold")
         return tree
 
-    async def _publish(self, conn: AsyncConnection) -> bool:
+    async def _publish(self, conn: Connection) -> bool:
         """Write files for what is committed, a bounded number per call; True when more are left to write."""
         size = self._tree.size
         if self._published == size and (self._checkpoint_published or size == 0):
             return False
         target = min(size, (self._published // WIDTH + _PUBLISH_TILES) * WIDTH)
-        async with conn.begin():
-            tx = Transaction(conn)
+        async with conn.begin() as tx:
             files, full = await self._tiles(tx, self._published, target)
             note = (await store.state(tx)).note if target == size else None
+            keys = None if self._keys_published else keys_document(self._key.current().vkey, await anchor_store.rotations(tx))
         try:
-            await asyncio.to_thread(self._files.write, files)
+            await asyncio.to_thread(self._files.write, files if keys is None else [*files, (KEYS, keys)])
             if note is not None:
                 await asyncio.to_thread(self._files.write, [(CHECKPOINT, note.encode())])
             await asyncio.to_thread(self._files.remove_partials, full)
@@ -213,7 +249,7 @@ class Sequencer:
             self.files_error = f"{type(error).__name__}: {error.strerror}"
             log.error("tlog_files_not_written", error=self.files_error)
             return False
-        self.files_error = None
+        self.files_error, self._keys_published = None, True
         self._published, self._checkpoint_published = target, note is not None
         if target == size:
             self._files_due = asyncio.get_running_loop().time() + self._files_interval

@@ -39,7 +39,7 @@ async def insert_events(tx: Transaction, rows: Sequence[EventRow]) -> None:
     """Driver SQL instead of a Core expression: this runs beside every change, and costs half the CPU (benchmarks/ledger.py)."""
     for start in range(0, len(rows), _ROWS_PER_STATEMENT):
         part = rows[start : start + _ROWS_PER_STATEMENT]
-        await tx.conn.exec_driver_sql(_insert(len(part)), tuple(chain.from_iterable(part)))
+        await tx.send_text(_insert(len(part)), tuple(chain.from_iterable(part)))
 
 
 class Seen(NamedTuple):

@@ -1,26 +1,22 @@
-"""PostgreSQL for everybody: one engine per process, one transaction per request or job, committed at the edge.
+"""PostgreSQL for everybody: one pool per process and login, one transaction per request or job, committed at the edge.
 
-Only this module commits. Domains receive a `Transaction` and pass it on.
+Only this module commits. Domains receive a `Transaction` and pass it on. Statements are SQLAlchemy Core (`platform.sql`).
 """
 
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import psycopg
 import structlog
-from sqlalchemy import Column, CursorResult, DateTime, Executable, MetaData, Row, Uuid, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from psycopg import IsolationLevel
+from sqlalchemy import Column, DateTime, Executable, MetaData, Row, Uuid
 
 from aliquot.kernel.problems import Unavailable
+from aliquot.platform.pool import Pool, PoolExhausted, Session
+from aliquot.platform.sql import Result, render
 
 log = structlog.get_logger(__name__)
-
-_IDLE_SECONDS = 3.0
 
 # Names of constraints and indexes are derived, so that migrations and tables agree on every server.
 metadata = MetaData(
@@ -65,26 +61,42 @@ class Transaction:
     Effects that may happen only once the change is durable (waking a task, live fan-out) are given to `after_commit`.
     """
 
-    def __init__(self, conn: AsyncConnection) -> None:
-        self.conn = conn
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._after_commit: list[Callable[[], None]] = []
 
-    async def execute(
-        self, statement: Executable, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
-    ) -> CursorResult[Any]:
-        """Run `statement`; with a list of parameter sets it is an `executemany`."""
-        return await self.conn.execute(statement, params)
+    async def execute(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Result:
+        """Run `statement` and wait for its outcome. Raises psycopg.Error (`psycopg.errors` has a class per SQLSTATE)."""
+        await self.send(statement, params)
+        return await self._session.cursor.result()
+
+    async def send(self, statement: Executable, params: Mapping[str, Any] | None = None) -> None:
+        """Run `statement` without waiting: what is wrong with it is raised by a later statement or by the commit.
+
+        For changes whose outcome is of no interest. It travels together with the next statement that is waited for.
+        """
+        await self._session.cursor.execute(*render(statement, params))
+
+    async def send_text(self, sql: str, params: Sequence[Any]) -> None:
+        """`send` for fixed SQL text with `%s` parameters, where building an expression would cost more than running it."""
+        await self._session.cursor.execute(sql, params)
 
     async def row(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Row[Any] | None:
         """The only row of the result, or None. Raises when there are several."""
-        return (await self.conn.execute(statement, params)).one_or_none()
+        return (await self.execute(statement, params)).one_or_none()
 
     async def rows(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
-        return (await self.conn.execute(statement, params)).all()
+        return (await self.execute(statement, params)).all()
 
     async def scalar(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Any:
         """First column of the first row, or None."""
-        return (await self.conn.execute(statement, params)).scalar()
+        return (await self.execute(statement, params)).scalar()
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator["Transaction"]:
+        """A part of this transaction that can fail alone. After-commit effects registered on it are dropped."""
+        async with self._session.conn.transaction():
+            yield Transaction(self._session)
 
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Call `effect` once, after the commit; never after a roll-back. It must not raise and must not block."""
@@ -98,23 +110,33 @@ class Transaction:
                 log.exception("after_commit_effect_failed")
 
 
+class Connection:
+    """A connection of one's own, for what a session keeps: advisory locks, an isolation level."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Transaction]:
+        """A transaction on this connection."""
+        tx = Transaction(self._session)
+        try:
+            yield tx
+        except BaseException:
+            if not self._session.conn.closed:
+                await self._session.conn.rollback()
+            raise
+        await self._session.conn.commit()
+        tx.run_effects()
+
+
 class Database:
-    """A bounded pool of connections under one login."""
+    """A bounded pool of connections under one login. Usable in one event loop after another, with `close` in between."""
 
-    def __init__(self, url: str, *, pool_size: int = 10, max_overflow: int = 10, application_name: str = "aliquot") -> None:
+    def __init__(self, url: str, *, pool_size: int = 20, wait_seconds: float = 10.0, application_name: str = "aliquot") -> None:
         self.url = url
-        self.engine: AsyncEngine = create_async_engine(
-            sqlalchemy_url(url),
-            pool_size=pool_size,
-            max_overflow=max_overflow,
-            pool_timeout=10,
-            pool_use_lifo=True,
-            hide_parameters=True,  # errors are logged with their text; parameters may be contents or hashes of passwords
-            connect_args={"application_name": application_name, "connect_timeout": 5},
-        )
-
-        event.listen(self.engine.sync_engine.pool, "checkin", _remember)
-        event.listen(self.engine.sync_engine.pool, "checkout", _ping_if_idle)
+        self._conninfo, self._name, self._size, self._wait = libpq_url(url), application_name, pool_size, wait_seconds
+        self._pool: Pool | None = None
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Transaction]:
@@ -122,42 +144,42 @@ class Database:
 
         Raises DatabaseUnavailable when no connection can be had or the connection is lost, DiskFull when its disk is full.
         """
-        try:
-            async with self.engine.begin() as conn:
-                tx = Transaction(conn)
+        if self._pool is None:
+            self._pool = Pool(self._conninfo, self._name, self._size, self._wait)
+        with _as_facts():
+            async with self._pool.session() as session:
+                tx = Transaction(session)
                 yield tx
-        except DBAPIError as error:
-            if error.connection_invalidated or isinstance(error, InterfaceError | OperationalError):
-                log.warning("database_unavailable", error=type(error.orig).__name__)
-                full = getattr(error.orig, "sqlstate", None) == _DISK_FULL
-                raise (DiskFull if full else DatabaseUnavailable) from error
-            raise
-        except PoolTimeout as error:
-            log.warning("database_pool_exhausted")
-            raise DatabaseUnavailable(retry_after=1) from error
+                await session.conn.commit()
         tx.run_effects()
 
+    @asynccontextmanager
+    async def connection(self, isolation: IsolationLevel | None = None) -> AsyncIterator[Connection]:
+        """A connection outside the pool, closed at the end: closing is what gives its locks back, whatever happened."""
+        with _as_facts():
+            session = await Session.open(self._conninfo, self._name, isolation)
+            try:
+                yield Connection(session)
+            finally:
+                await session.close()
+
     async def close(self) -> None:
-        await self.engine.dispose()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
 
 
-def _remember(_: Any, record: ConnectionPoolEntry) -> None:
-    record.info["used"] = time.monotonic()
-
-
-def _ping_if_idle(connection: DBAPIConnection, record: ConnectionPoolEntry, _: Any) -> None:
-    """A connection that sat idle is tried before it is used; one that just worked is not: the ping costs a sixth of a short
-    transaction. A database that vanished in between is a DatabaseUnavailable, and all connections are made anew."""
-    if time.monotonic() - record.info.get("used", 0.0) < _IDLE_SECONDS:
-        return
-    cursor = connection.cursor()
+@contextmanager
+def _as_facts() -> Iterator[None]:
+    """What the driver raises when the database is away or full, as the facts people are told."""
     try:
-        cursor.execute("SELECT 1")
-        connection.rollback()
-    except Exception as error:
-        raise DisconnectionError from error
-    finally:
-        cursor.close()
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        log.warning("database_unavailable", error=type(error).__name__)
+        raise (DiskFull if error.sqlstate == _DISK_FULL else DatabaseUnavailable) from error
+    except PoolExhausted as error:
+        log.warning("database_pool_exhausted")
+        raise DatabaseUnavailable(retry_after=1) from error
 
 
 def sqlalchemy_url(url: str) -> str:

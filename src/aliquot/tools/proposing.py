@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import psycopg
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
@@ -100,11 +100,8 @@ class Proposals:
             raise ToolTimeout from error
         except Problem:
             raise
-        except DBAPIError as error:
-            if error.connection_invalidated or isinstance(error, InterfaceError | OperationalError):
-                raise
-            log.warning("tool_look_broke", tool=known.facts.name, error=type(error).__name__, trace=where(error))
-            raise ToolFailed from error
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise  # the database, not the tool
         except Exception as error:
             log.warning("tool_look_broke", tool=known.facts.name, error=type(error).__name__, trace=where(error))
             raise ToolFailed from error

@@ -64,9 +64,8 @@ async def read_only(tx: Transaction) -> AsyncIterator[Transaction]:
     Facts, previews and read-only tools run here: that they change nothing does not rest on their authors. An error rolls back
     this part only. After-commit effects registered inside are dropped.
     """
-    inner = Transaction(tx.conn)
-    async with tx.conn.begin_nested():
-        await inner.execute(text("SET TRANSACTION READ ONLY"))
+    async with tx.savepoint() as inner:
+        await inner.send(text("SET TRANSACTION READ ONLY"))
         yield inner
 
 

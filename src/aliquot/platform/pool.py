@@ -1,0 +1,149 @@
+"""A bounded pool of psycopg connections in pipeline mode: what needs no answer travels together with what does.
+
+`psycopg_pool` is not used because it waits for its whole timeout when the database is away; here a connection that cannot be
+made is said at once.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import psycopg
+from psycopg import AsyncConnection, AsyncCursor, IsolationLevel, pq
+from psycopg.rows import TupleRow
+
+from aliquot.platform.sql import Result
+
+IDLE_SECONDS = 3.0
+"""A connection idle for longer is tried before it is used; one that just worked is not: the ping would cost as much as a read."""
+
+_PREPARED_MAX = 500
+_CONNECT_SECONDS = 5
+
+
+class PoolExhausted(Exception):
+    """All connections were in use for as long as a caller waits."""
+
+
+class Cursor(AsyncCursor[TupleRow]):
+    """A cursor that can wait for the outcome of a statement that gives no rows."""
+
+    async def result(self) -> Result:
+        """Wait for the answer to what was executed last. Raises psycopg.Error, also of statements sent before it."""
+        await self._fetch_pipeline()
+        found = self.pgresult
+        if found is None or not found.nfields:
+            return Result((), (), self.rowcount)
+        names = tuple(name.decode() for n in range(found.nfields) if (name := found.fname(n)) is not None)
+        return Result(names, await self.fetchall(), self.rowcount)
+
+
+class Session:
+    """One connection, always in pipeline mode, with the one cursor everything on it goes through."""
+
+    def __init__(self, conn: AsyncConnection[TupleRow], pipeline: AsyncExitStack) -> None:
+        self.conn, self._pipeline = conn, pipeline
+        self.cursor = Cursor(conn)
+        self.used = time.monotonic()
+
+    @classmethod
+    async def open(cls, conninfo: str, application_name: str, isolation: IsolationLevel | None = None) -> "Session":
+        conn = await AsyncConnection.connect(conninfo, application_name=application_name, connect_timeout=_CONNECT_SECONDS)
+        conn.prepared_max = _PREPARED_MAX
+        if isolation is not None:
+            await conn.set_isolation_level(isolation)
+        pipeline = AsyncExitStack()  # held for the life of the connection
+        await pipeline.enter_async_context(conn.pipeline())
+        return cls(conn, pipeline)
+
+    async def alive(self) -> bool:
+        """Whether the connection still answers."""
+        try:
+            await self.cursor.execute("SELECT 1")
+            await self.cursor.result()
+            await self.conn.rollback()
+        except psycopg.Error:
+            return False
+        return True
+
+    async def close(self) -> None:
+        with suppress(psycopg.Error, OSError):
+            await self.conn.close()
+        with suppress(psycopg.Error, OSError):
+            await self._pipeline.aclose()  # of a closed connection: lets go, waits for nothing
+
+    @property
+    def reusable(self) -> bool:
+        return not self.conn.closed and self.conn.info.transaction_status == pq.TransactionStatus.IDLE
+
+
+class Pool:
+    """At most `size` connections; the most recently used one is given first. Belongs to the event loop that uses it."""
+
+    def __init__(self, conninfo: str, application_name: str, size: int, wait_seconds: float) -> None:
+        self._conninfo, self._name, self._wait = conninfo, application_name, wait_seconds
+        self._slots = asyncio.Semaphore(size)
+        self._idle: list[Session] = []
+        self._closed = False
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """A connection for one transaction; rolled back when the block raises. Raises PoolExhausted, psycopg.OperationalError."""
+        await self._slot()
+        try:
+            session = await self._take()
+            try:
+                yield session
+            except asyncio.CancelledError:
+                await session.close()  # in the middle of a statement: what is under way must not be read by the next user
+                raise
+            except BaseException:
+                await self._roll_back(session)
+                raise
+            await self._give_back(session)
+        finally:
+            self._slots.release()
+
+    async def close(self) -> None:
+        """Close the idle connections; those in use are closed when they come back."""
+        self._closed = True
+        await self._drop_idle()
+
+    async def _slot(self) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._wait):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise PoolExhausted from error
+
+    async def _take(self) -> Session:
+        while self._idle:
+            session = self._idle.pop()
+            if time.monotonic() - session.used < IDLE_SECONDS or await session.alive():
+                return session
+            await session.close()
+            await self._drop_idle()  # the database went away in between: the others are as dead
+        return await Session.open(self._conninfo, self._name)
+
+    async def _roll_back(self, session: Session) -> None:
+        with suppress(psycopg.Error):
+            await session.conn.rollback()
+        if session.conn.closed:
+            await self._drop_idle()
+        await self._give_back(session)
+
+    async def _give_back(self, session: Session) -> None:
+        if self._closed or not session.reusable:
+            await session.close()
+            return
+        session.used = time.monotonic()
+        self._idle.append(session)
+
+    async def _drop_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for session in idle:
+            await session.close()

@@ -1,0 +1,70 @@
+"""SQLAlchemy Core writes the SQL, psycopg runs it: here a statement becomes text and parameters, and rows become `Row`s.
+
+SQLAlchemy's own execution costs three times the CPU of psycopg's pipeline for the short transactions of this server (ADR 5).
+Compiled statements are cached by SQLAlchemy's cache key, as its engine does; that entrance is not public, which is why the
+version is pinned and `tests/platform/test_sql.py` compares with the engine.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Executable, LargeBinary
+from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
+from sqlalchemy.engine import IteratorResult
+from sqlalchemy.engine.result import SimpleResultMetaData
+from sqlalchemy.util import LRUCache
+
+Params = Mapping[str, Any]
+Processors = Mapping[str, Callable[[Any], Any]]
+
+_COMPILED_MAX = 2_000
+
+
+class _Bytes(LargeBinary):
+    """psycopg takes `bytes` as they are; wrapping them first costs more than sending them."""
+
+    def bind_processor(self, dialect: Any) -> None:
+        del dialect
+
+
+class _Dialect(PGDialectAsync_psycopg):
+    supports_statement_cache = True
+    colspecs = {**PGDialectAsync_psycopg.colspecs, LargeBinary: _Bytes}
+
+
+_dialect = _Dialect()  # type: ignore[no-untyped-call]
+_dialect.dbapi = _Dialect.import_dbapi()  # type: ignore[no-untyped-call]
+_compiled: Any = LRUCache(_COMPILED_MAX)
+
+
+def render(statement: Executable, params: Params | None = None) -> tuple[str, Params]:
+    """The SQL text in psycopg's `%(name)s` form and its parameters."""
+    compile_cached: Any = statement._compile_w_cache  # not public, see above
+    compiled, extracted, collected, _ = compile_cached(_dialect, compiled_cache=_compiled, column_keys=sorted(params) if params else [])
+    values: dict[str, Any] = compiled.construct_params(
+        params or None, extracted_parameters=extracted, escape_names=False, _collected_params=collected
+    )
+    text: str = compiled.string
+    processors: Processors = compiled._bind_processors
+    if compiled.post_compile_params:  # IN (…): one parameter per value
+        expanded = compiled._process_parameters_for_postcompile(values)
+        text, values = expanded.statement, values | dict(expanded.parameters)
+        processors = {**processors, **expanded.processors}
+    for name, process in processors.items():
+        if name in values:
+            values[name] = process(values[name])
+    return text, values
+
+
+class Result(IteratorResult[Any]):
+    """What a statement gave: its rows, and how many it touched."""
+
+    def __init__(self, names: tuple[str, ...], rows: Sequence[Sequence[Any]], rowcount: int) -> None:
+        super().__init__(_metadata(names), iter(rows))
+        self.rowcount = rowcount
+
+
+@lru_cache(maxsize=_COMPILED_MAX)
+def _metadata(names: tuple[str, ...]) -> SimpleResultMetaData:
+    return SimpleResultMetaData(names)

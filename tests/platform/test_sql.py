@@ -1,0 +1,136 @@
+"""Statements run by psycopg give what SQLAlchemy's own engine gives: the judge of `platform.sql`."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from aliquot.platform.db import Database, DatabaseUnavailable, sqlalchemy_url
+from tests.conftest import Urls
+
+_metadata = sa.MetaData()
+_thing = sa.Table(
+    "thing", _metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("n", sa.Integer),
+    sa.Column("money", sa.Numeric(18, 9)),
+    sa.Column("at", sa.DateTime(timezone=True)),
+    sa.Column("body", sa.LargeBinary),
+    sa.Column("document", JSONB),
+    sa.Column("codes", ARRAY(sa.Text)),
+    sa.Column("text", sa.Text),
+)  # fmt: skip
+_ROWS: list[dict[str, Any]] = [
+    {
+        "id": uuid.UUID(int=n), "n": n, "money": Decimal("1.000000001") * n, "at": datetime(2026, 11, 21, 9, n, tzinfo=UTC),
+        "body": bytes([0, n, 255]), "document": {"n": n, "deep": [None, "ü", {"a": 1.5}]}, "codes": ["PCR-02", "100%", "it's"],
+        "text": "50 % %(n)s %s",
+    }
+    for n in range(3)
+]  # fmt: skip
+
+STATEMENTS = [
+    sa.select(_thing).order_by(_thing.c.n),
+    sa.select(_thing.c.id, sa.literal(1).label("one")).where(_thing.c.n.in_([1, 2])).order_by(_thing.c.n),
+    sa.select(_thing.c.n).where(_thing.c.id.in_([uuid.UUID(int=2)])),
+    sa.select(_thing.c.n).where(_thing.c.n.in_([])),
+    sa.select(sa.func.count(), sa.func.max(_thing.c.money)).where(_thing.c.document["n"].astext == "1"),
+    sa.select(_thing.c.n).where(_thing.c.text.like("50 % %")).order_by(_thing.c.n.desc()).limit(2),
+    sa.text("SELECT n, n % 2 AS odd FROM thing WHERE n >= :least ORDER BY n").bindparams(least=1),
+    sa.update(_thing).where(_thing.c.n == 1).values(n=_thing.c.n + 10, document={"changed": True}).returning(_thing.c.n, _thing.c.document),
+    insert(_thing).values(id=uuid.UUID(int=0), n=9).on_conflict_do_update(index_elements=["id"], set_={"n": 9}).returning(_thing),
+    sa.delete(_thing).where(_thing.c.n > 5).returning(_thing.c.id),
+]
+
+
+@pytest.fixture
+async def engine(urls: Urls) -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine(sqlalchemy_url(urls.owner))
+    yield engine
+    await engine.dispose()
+
+
+async def test_every_kind_of_statement_gives_what_the_engine_gives(urls: Urls, engine: AsyncEngine) -> None:
+    own = Database(urls.owner)
+    async with engine.begin() as conn:
+        await conn.run_sync(_metadata.create_all)
+    async with own.begin() as tx:
+        for row in _ROWS:
+            await tx.send(sa.insert(_thing), row)
+    for statement in STATEMENTS:
+        async with engine.connect() as conn:
+            theirs = await conn.execute(statement)
+            expected, count = [dict(row._mapping) for row in theirs.all()], theirs.rowcount
+            await conn.rollback()
+        async with own.connection() as session, session.begin() as tx, tx.savepoint():
+            ours = await tx.execute(statement)
+            rows = [dict(row._mapping) for row in ours.all()]
+            await tx.send(sa.delete(_thing))
+            for row in _ROWS:
+                await tx.send(sa.insert(_thing), row)
+        assert rows == expected, str(statement)
+        assert count in (-1, ours.rowcount), str(statement)  # the engine counts only what changes
+    await own.close()
+
+
+async def test_what_was_only_sent_fails_the_transaction(database: Database) -> None:
+    """A statement nobody waited for must never fail in silence."""
+
+    async def broken(wait: bool) -> None:
+        async with database.begin() as tx:
+            await tx.send(sa.text("SELECT 1/0"))
+            if wait:
+                await tx.scalar(sa.text("SELECT 1"))
+
+    for wait in (True, False):
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await broken(wait)
+    async with database.begin() as tx:
+        assert await tx.scalar(sa.text("SELECT 1")) == 1
+
+
+async def test_a_failed_part_leaves_the_rest(database: Database) -> None:
+    async with database.begin() as tx:
+        assert await tx.scalar(sa.text("SELECT set_config('aliquot.test', 'kept', true)")) == "kept"
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            async with tx.savepoint() as part:
+                await part.scalar(sa.text("SELECT 1/0"))
+        assert await tx.scalar(sa.text("SELECT current_setting('aliquot.test')")) == "kept"
+
+
+async def test_more_callers_than_connections_wait_their_turn_and_not_for_ever(urls: Urls) -> None:
+    one = Database(urls.app, pool_size=1, wait_seconds=0.05)
+    async with one.begin():
+        with pytest.raises(DatabaseUnavailable):
+            async with one.begin():
+                raise AssertionError("there is one connection only")
+    async with one.begin() as tx:
+        assert await tx.scalar(sa.text("SELECT 1")) == 1
+    await one.close()
+
+
+async def test_a_caller_cancelled_in_the_middle_of_a_statement_leaves_a_clean_pool(urls: Urls) -> None:
+    one = Database(urls.app, pool_size=1)
+
+    async def long() -> None:
+        async with one.begin() as tx:
+            await tx.execute(sa.text("SELECT pg_sleep(60)"))
+
+    async with one.begin() as tx:
+        await tx.scalar(sa.text("SELECT 1"))
+    task = asyncio.create_task(long())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with one.begin() as tx:
+        assert await tx.scalar(sa.text("SELECT 42")) == 42
+    await one.close()
