@@ -173,6 +173,9 @@ class Conversation:
     updated_at: Timestamp
     last_message_at: Timestamp | None
     head_id: uuid.UUID | None
+    archived: bool = False
+    pinned: bool = False
+    folder_id: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,14 @@
 """Conversations: found by UUID or the client's own id, made, listed, renamed, deleted. Ownership is enforced in the store."""
 
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from aliquot.chat.contracts import Conversation, ConversationKind, Message
 from aliquot.chat.errors import UnknownConversation
 from aliquot.chat.store import ChatStore
+from aliquot.chat.titles import is_greeting, title_of
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import parse_id
@@ -16,7 +18,6 @@ from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.platform.db import Transaction
 
 _CLIENT_ID_CHARS = 255
-_TITLE_CHARS = 80
 
 
 class Conversations:
@@ -47,17 +48,22 @@ class Conversations:
                     raise
             else:
                 if not await self._close_if_idle(tx, row):
-                    return self._chats.open_conversation(row)
-        return await self.create(tx, principal, kind, client_id=reference, title=_title(first_message) if kind != "tool" else None)
+                    return await self._titled(tx, row, first_message)
+        return await self._create(tx, principal, kind, reference, title_of(first_message) if kind != "tool" else None, by_person=False)
 
     async def create(
         self, tx: Transaction, principal: Principal, kind: ConversationKind, *, client_id: str | None, title: str | None
     ) -> Conversation:
         """A new conversation of this person, or the one that already has this client id."""
+        return await self._create(tx, principal, kind, client_id, title, by_person=title is not None)
+
+    async def _create(
+        self, tx: Transaction, principal: Principal, kind: ConversationKind, client_id: str | None, title: str | None, *, by_person: bool
+    ) -> Conversation:
         if client_id is not None:
             self._check_reference(client_id)
         at = self._clock.now()
-        row, made = await self._chats.create_conversation(tx, principal.id, kind, client_id, title, at)
+        row, made = await self._chats.create_conversation(tx, principal.id, kind, client_id, title or None, at, by_person=by_person)
         if made:
             await self._audit(tx, principal, "conversation.created", row.id)
         return self._chats.open_conversation(row)
@@ -111,6 +117,15 @@ class Conversations:
         """The shown branch, oldest first."""
         return await self._chats.branch(tx, conversation.id, conversation.head_id)
 
+    async def _titled(self, tx: Transaction, row: Any, message: str) -> Conversation:
+        """The conversation; one whose title says nothing is named after `message`, unless a person named it."""
+        found = self._chats.open_conversation(row)
+        title = title_of(message)
+        if not title or row.title_by_person or (found.title is not None and not is_greeting(found.title)):
+            return found
+        await self._chats.suggest_title(tx, row.owner_id, row.id, title)
+        return replace(found, title=title)
+
     async def _close_if_idle(self, tx: Transaction, row: Any) -> bool:
         if row.kind != "session":
             return False
@@ -135,9 +150,3 @@ class Conversations:
                 record=RecordRef(type="conversation", id=str(conversation_id)),
             ),
         )  # fmt: skip
-
-
-def _title(message: str) -> str:
-    """The first line of the first message, cut at a word."""
-    line = " ".join(message.split())
-    return line if len(line) <= _TITLE_CHARS else line[:_TITLE_CHARS].rsplit(" ", 1)[0] + "…"

@@ -46,7 +46,15 @@ class ChatStore:
     # --- conversations
 
     async def create_conversation(
-        self, tx: Transaction, owner_id: uuid.UUID, kind: ConversationKind, client_id: str | None, title: str | None, at: datetime
+        self,
+        tx: Transaction,
+        owner_id: uuid.UUID,
+        kind: ConversationKind,
+        client_id: str | None,
+        title: str | None,
+        at: datetime,
+        *,
+        by_person: bool = False,
     ) -> tuple[Row[Any], bool]:
         """A new conversation and True, or the one that already has this client id (two first messages at once make one)."""
         conversation_id = new_id()
@@ -54,7 +62,7 @@ class ChatStore:
             id=conversation_id, owner_id=owner_id, kind=kind, created_at=at, updated_at=at,
             client_id_hash=self._client_hash(owner_id, client_id) if client_id is not None else None,
             client_id=self._seal(owner_id, client_id, f"conversation.client_id:{conversation_id}"),
-            title=self._seal(owner_id, title, f"conversation.title:{conversation_id}"),
+            title=self._seal(owner_id, title, f"conversation.title:{conversation_id}"), title_by_person=by_person,
         )  # fmt: skip
         made = await tx.row(statement.on_conflict_do_nothing().returning(conversation))
         if made is not None:
@@ -94,8 +102,18 @@ class ChatStore:
 
     async def set_title(self, tx: Transaction, owner_id: uuid.UUID, conversation_id: uuid.UUID, title: str, at: datetime) -> None:
         sealed = self._seal(owner_id, title, f"conversation.title:{conversation_id}")
-        await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(title=sealed, updated_at=at))
+        await tx.execute(
+            update(conversation).where(conversation.c.id == conversation_id).values(title=sealed, updated_at=at, title_by_person=True)
+        )
         await self._index.put_title(tx, conversation_id, owner_id, title)
+
+    async def suggest_title(self, tx: Transaction, owner_id: uuid.UUID, conversation_id: uuid.UUID, title: str) -> None:
+        """Give an automatic title, unless a person gave one."""
+        c = conversation.c
+        automatic = update(conversation).where(c.id == conversation_id, c.title_by_person.is_(False))
+        sealed = self._seal(owner_id, title, f"conversation.title:{conversation_id}")
+        if await tx.scalar(automatic.values(title=sealed).returning(c.id)) is not None:
+            await self._index.put_title(tx, conversation_id, owner_id, title)
 
     async def mark_deleted(self, tx: Transaction, conversation_id: uuid.UUID, at: datetime) -> None:
         await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(deleted_at=at))
@@ -106,7 +124,8 @@ class ChatStore:
     def open_conversation(self, row: Row[Any]) -> Conversation:
         return Conversation(
             id=row.id, kind=row.kind, created_at=row.created_at, updated_at=row.updated_at, last_message_at=row.last_message_at,
-            head_id=row.head_id, client_id=self._open(row.client_id, f"conversation.client_id:{row.id}"),
+            head_id=row.head_id, archived=row.archived_at is not None, pinned=row.pinned_at is not None, folder_id=row.folder_id,
+            client_id=self._open(row.client_id, f"conversation.client_id:{row.id}"),
             title=self._open(row.title, f"conversation.title:{row.id}"),
         )  # fmt: skip
 
