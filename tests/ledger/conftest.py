@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -82,6 +84,12 @@ async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 20
             return
         await asyncio.sleep(0.01)
     pytest.fail(f"did not happen within {seconds} s")
+
+
+def untriggered(conn: "psycopg.Connection[Any]") -> None:
+    """What a superuser must do to edit in silence: `session_replication_role` alone does not switch the guards off."""
+    for table in ("audit_event", "audit_log", "audit_node", "audit_state", "audit_key", "audit_cosignature", "audit_timestamp"):
+        conn.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from aliquot.ledger.sequencer import Sequencer
 from aliquot.platform.db import Database
 from aliquot.platform.vault import Vault
 from tests.conftest import ManualClock, Urls
-from tests.ledger.conftest import append
+from tests.ledger.conftest import append, untriggered
 
 
 def verify(bundle: Path, *options: str) -> tuple[int, dict[str, Any]]:
@@ -63,7 +63,7 @@ async def test_an_export_verifies_and_continues_its_anchor(
     assert (report["key_pinned"], report["size"], report["anchored_at"]) == (True, 800, 300)
     assert report["events"] == {"first": 0, "count": 800}
     assert set(names(bundle)) == {
-        "checkpoint", "keys.json", "signatures.jsonl", "events.jsonl", "report.pdf", "manifest.json",
+        "checkpoint", "keys.json", "anchors.json", "signatures.jsonl", "events.jsonl", "report.pdf", "manifest.json",
         "tile/0/000", "tile/0/001", "tile/0/002", "tile/0/003.p/32", "tile/1/000.p/3",
     }  # fmt: skip
     with zipfile.ZipFile(bundle) as archive:
@@ -114,7 +114,7 @@ async def test_what_a_superuser_does_silently_is_named(
     await sequencer.run_once()
     with psycopg.connect(urls.superuser) as conn:
         ((event_id,),) = conn.execute("SELECT event_id FROM audit_log WHERE seq = 270").fetchall()
-        conn.execute("SET session_replication_role = replica")
+        untriggered(conn)
         conn.execute(statement.replace(":id", "%s"), [event_id])
     bundle = await export(database, LedgerApi(vault, SystemClock(), key=log_key), tmp_path / "b.zip")
     code, report = verify(bundle, "--vkey", log_key.vkey)

@@ -18,7 +18,7 @@ from aliquot.ledger.sequencer import Sequencer
 from aliquot.platform.db import Database
 from aliquot.platform.vault import Vault
 from tests.conftest import Urls
-from tests.ledger.conftest import an_event, append, check_files, logged, until
+from tests.ledger.conftest import an_event, append, check_files, logged, until, untriggered
 
 
 async def test_events_enter_the_log_once(
@@ -235,7 +235,7 @@ async def test_rows_altered_by_a_superuser_are_noticed(
     await append(database, ledger, 5)
     await sequencer.run_once()
     with psycopg.connect(urls.superuser) as conn:
-        conn.execute("SET session_replication_role = replica")
+        untriggered(conn)
         conn.execute(statement)
     assert "altered" in await refusal(sequencer) or "rolled back" in await refusal(sequencer)
 
@@ -248,7 +248,7 @@ async def test_a_restored_database_counts_on(
     await sequencer.run_once()
     await append(database, ledger, 2)  # waiting when the back-up was made
     with psycopg.connect(urls.superuser) as conn:
-        conn.execute("SET session_replication_role = replica")
+        untriggered(conn)
         conn.execute("UPDATE audit_event SET tx = tx + 1000000")
         conn.execute("UPDATE audit_state SET cluster = 1, seen_xmax = seen_xmax + 1000000")
     assert "aliquot db upgrade" in await refusal(sequencer)

@@ -7,16 +7,20 @@ from datetime import datetime
 
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
-from aliquot.ledger import queries, store
-from aliquot.ledger.contracts import AuditEvent, Checkpoint, EventFilter, Export, InclusionProof, LedgerStatus, LoggedEvent
-from aliquot.ledger.errors import ExportBusy, NoCheckpoint, NoLogKey, NoSuchEvent, NotYetInLog
+from aliquot.ledger import anchor_store, queries, store
+from aliquot.ledger.anchors import Anchors
+from aliquot.ledger.contracts import AuditEvent, Checkpoint, EventFilter, Export, InclusionProof, LedgerStatus, LoggedEvent, RecordRef
+from aliquot.ledger.cosignature import WitnessKey
+from aliquot.ledger.errors import ExportBusy, NoCheckpoint, NoLogKey, NoSuchEvent, NotYetInLog, RotationUnderWay
 from aliquot.ledger.events import event_body
 from aliquot.ledger.export import Order, write_bundle
+from aliquot.ledger.keys import KeySource, LogKeys, rotation_statement, statement_hash
 from aliquot.ledger.merkle import encode_bundle, inclusion_ranges, parse_tile_path
-from aliquot.ledger.note import LogKey
+from aliquot.ledger.note import LogKey, NoteError
 from aliquot.platform.db import Transaction
 from aliquot.platform.vault import Vault
 
+HEARTBEAT = "log.heartbeat"
 _EXPORTS_AT_ONCE = 2
 _SETTLE_SECONDS = 3.0
 _LOOK_SECONDS = 0.05
@@ -25,9 +29,18 @@ _LOOK_SECONDS = 0.05
 class LedgerApi:
     """Appends audit events in the caller's transaction, and reads the log that the sequencer makes of them."""
 
-    def __init__(self, vault: Vault, clock: Clock, *, wake: Callable[[], None] | None = None, key: LogKey | None = None) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        clock: Clock,
+        *,
+        wake: Callable[[], None] | None = None,
+        key: KeySource | None = None,
+        witnesses: Sequence[WitnessKey] = (),
+    ) -> None:
         """`wake` is called after each commit that appended, e.g. `Sequencer.wake` when it runs in this process.
         `key` signs exports; a process without it does everything else."""
+        self.anchors = Anchors(clock, key, witnesses)
         self._vault = vault
         self._clock = clock
         self._wake = wake
@@ -132,7 +145,39 @@ class LedgerApi:
             state, note = await _signed(tx)
             first, count = await queries.span(tx, since, until, state.size)
             order = Order(state=state, note=note, first=first, count=count, since=since, until=until, made_at=self._clock.now())
-            return await write_bundle(tx, order, self._key)
+            extras = {"keys.json": await self.anchors.keys_document(tx), "anchors.json": await self.anchors.document(tx, state.size)}
+            return await write_bundle(tx, order, self._signer(note), extras)
+
+    def _signer(self, note: str) -> LogKey:
+        """The key that signed the newest checkpoint: for a moment of a rotation the staged one."""
+        if self._key is None:
+            raise NoLogKey
+        staged = self._key.staged()
+        return staged if staged is not None and _signed_by(staged, note) else self._key.current()
+
+    async def rotate_key(self, tx: Transaction, keys: LogKeys, *, via: str = "cli") -> uuid.UUID:
+        """Record that the log gets a new key; it signs from the checkpoint on that covers the event. Raises RotationUnderWay."""
+        if not await anchor_store.one_at_a_time(tx, "rotate") or await anchor_store.rotation_waits(tx):
+            raise RotationUnderWay
+        old, new, at = keys.current(), keys.stage(), self._clock.now()
+        statement = rotation_statement(old, new, at)
+        versions = {"old_key": old.vkey, "new_key": new.vkey, "statement": statement_hash(statement)}
+        record = RecordRef(type="audit_log", id="log")
+        event = await self.append(tx, AuditEvent(action="log_key.rotated", actor="system", via=via, record=record, versions=versions))
+        await anchor_store.insert_rotation(tx, event_id=event, old=old.vkey, new=new.vkey, statement=statement, at=at)
+        return event
+
+    async def beat(self, tx: Transaction, every_seconds: int) -> bool:
+        """Record a heartbeat when nothing was recorded for that long, and at the very first: then silence shows."""
+        if not await anchor_store.one_at_a_time(tx, "heartbeat"):
+            return False
+        first = await anchor_store.last_event(tx, HEARTBEAT) is None
+        last = await anchor_store.last_event(tx)
+        if not first and last is not None and (self._clock.now() - last).total_seconds() < every_seconds:
+            return False
+        record = RecordRef(type="audit_log", id="log")
+        await self.append(tx, AuditEvent(action=HEARTBEAT, actor="system", record=record, reason=f"every:{every_seconds}s"))
+        return True
 
     async def _settle(self, tx: Transaction) -> None:
         """Wait, for a while, until what is committed now is in the log."""
@@ -143,6 +188,14 @@ class LedgerApi:
             if not await queries.any_unseen(tx, (await store.state(tx)).seen, now.xmax):
                 return
             await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _signed_by(key: LogKey, note: str) -> bool:
+    try:
+        key.open(note)
+    except NoteError:
+        return False
+    return True
 
 
 async def _signed(tx: Transaction) -> tuple[store.State, str]:

@@ -108,3 +108,13 @@ class Export:
     name: str
     first: int
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchored:
+    """Somebody outside (`by`) has seen a log of `size` events; `at` is when this server was told."""
+
+    by: str
+    kind: Literal["witness", "timestamp"]
+    size: int
+    at: datetime

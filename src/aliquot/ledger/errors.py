@@ -34,5 +34,25 @@ class ExportBusy(Unavailable):
     code, sentence = "export_busy", "Other exports are being made. Please try again in a minute."
 
 
+class NoSuchTree(InvalidInput):
+    code, sentence = "no_such_tree", "The log has no signed trees of these sizes: old must not exceed new, new not the newest checkpoint."
+
+
+class CosignatureRefused(InvalidInput):
+    code, sentence = "cosignature_refused", "This is not a cosignature of this log by a configured witness."
+
+
+class LogForked(Conflict):
+    code, sentence = "log_forked", "A checkpoint was cosigned that this log does not continue: the log was forked or rolled back."
+
+
+class RotationUnderWay(Conflict):
+    code, sentence = "rotation_under_way", "The log's key is being rotated already."
+
+
+class StampRefused(Exception):
+    """The time-stamping authority's answer is not a stamp of what was sent."""
+
+
 class LogRefused(Exception):
     """The sequencer will not extend the log: what it finds contradicts what was signed. The text says what and why."""

@@ -5,6 +5,7 @@ import base64
 import json
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -72,13 +73,14 @@ class _Stream:
         self._digests[self._name] = self._hash.hexdigest()
 
 
-async def write_bundle(tx: Transaction, order: Order, key: LogKey) -> Export:
-    """The bundle in an unnamed temporary file: nothing is left behind by a crash. Compression runs in threads."""
+async def write_bundle(tx: Transaction, order: Order, key: LogKey, extras: Mapping[str, bytes]) -> Export:
+    """The bundle, with `extras` by name, in an unnamed temporary file: nothing is left behind by a crash. Compression runs in threads."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller streams and closes it
     try:
         archive = _Archive(file)
         archive.add("checkpoint", order.note.encode())
-        archive.add("keys.json", canonical_json({"vkeys": [key.vkey]}))
+        for name, data in extras.items():
+            archive.add(name, data)
         archive.add("signatures.jsonl", b"")
         await _events(tx, order, archive)
         await _tiles(tx, order, archive)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CHECKPOINT = "checkpoint"
+KEYS = "keys.json"
 
 
 class LogFiles:

@@ -57,25 +57,43 @@ class LogKey:
 
     def open(self, note: str) -> str:
         """The text of a note that this key signed. Raises NoteError."""
-        text, separator, signatures = note.rpartition("\n\n")
-        text += "\n"
-        for line in signatures.split("\n"):
-            dash, _, rest = line.partition(" ")
-            name, _, encoded = rest.partition(" ")
-            if not separator or dash != "—" or name != self.origin:
-                continue
-            try:
-                raw = base64.b64decode(encoded, validate=True)
-                if raw[:4] == self._id:
-                    Ed25519PublicKey.from_public_bytes(self._public).verify(raw[4:], text.encode())
-                    return text
-            except (binascii.Error, InvalidSignature) as error:
-                raise NoteError("the signature of the log does not hold") from error
-        raise NoteError("not signed by this log")
+        return verify_note(note, self.vkey)
+
+    def current(self) -> "LogKey":
+        """See `keys.KeySource`: a key by itself is never rotated."""
+        return self
+
+    def staged(self) -> "LogKey | None":
+        return None
+
+    def promote(self) -> None:
+        raise LogKeyError("this key was not opened for rotation")
 
     def secret_line(self) -> str:
         """The private key in the notation of Go's `note` package."""
         return f"PRIVATE+KEY+{self.origin}+{self._id.hex()}+{base64.b64encode(_ED25519 + self._seed).decode()}"
+
+
+def verify_note(note: str, vkey: str) -> str:
+    """The text of a note that the key signed. Raises NoteError."""
+    name, _, rest = vkey.partition("+")
+    public = base64.b64decode(rest.partition("+")[2])[1:]
+    key_id = hashlib.sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:4]
+    text, separator, signatures = note.rpartition("\n\n")
+    text += "\n"
+    for line in signatures.split("\n"):
+        dash, _, rest = line.partition(" ")
+        signer, _, encoded = rest.partition(" ")
+        if not separator or dash != "—" or signer != name:
+            continue
+        try:
+            raw = base64.b64decode(encoded, validate=True)
+            if raw[:4] == key_id:
+                Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], text.encode())
+                return text
+        except (binascii.Error, InvalidSignature) as error:
+            raise NoteError("the signature of the log does not hold") from error
+    raise NoteError("not signed by this log")
 
 
 def checkpoint_text(head: TreeHead) -> str:
@@ -100,10 +118,13 @@ def parse_checkpoint(text: str) -> TreeHead:
 def load_log_key(folder: Path) -> LogKey:
     """The key in `folder/log` (0600), made at the first start with a random origin. Raises LogKeyError."""
     path = folder / _FILE
+    return read_secret(path) if path.exists() else _make_key(folder)
+
+
+def read_secret(path: Path) -> LogKey:
+    """Raises LogKeyError."""
     try:
         return _parse_secret(path.read_text("ascii").strip(), path)
-    except FileNotFoundError:
-        return _make_key(folder)
     except (OSError, UnicodeDecodeError) as error:
         raise LogKeyError(f"{path} cannot be read: {type(error).__name__}") from error
 
@@ -111,24 +132,30 @@ def load_log_key(folder: Path) -> LogKey:
 def _make_key(folder: Path) -> LogKey:
     key = LogKey(f"aliquot/{secrets.token_hex(8)}", secrets.token_bytes(32))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path, draft = folder / _FILE, folder / f".{_FILE}.{secrets.token_hex(4)}"
+    try:
+        write_secret(folder / _FILE, key)
+    except FileExistsError:  # another process was first: then its key is the log's
+        return load_log_key(folder)
+    return key
+
+
+def write_secret(path: Path, key: LogKey) -> None:
+    """Make the file (0600) durable and whole under its name. Raises FileExistsError."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(key.secret_line() + "\n")
         file.flush()
         os.fsync(file.fileno())
     try:
-        os.link(draft, path)  # unlike rename, fails when another process was first: then its key is the log's
-    except FileExistsError:
-        return load_log_key(folder)
+        os.link(draft, path)  # unlike rename, fails when the file exists
     finally:
         draft.unlink()
-    parent = os.open(folder, os.O_RDONLY)
+    parent = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(parent)
     finally:
         os.close(parent)
-    return key
 
 
 def _parse_secret(line: str, path: Path) -> LogKey:

@@ -65,3 +65,38 @@ audit_state = Table(
     CheckConstraint("id = 1", name="single"),
     info={"app": "read", "sequencer": "write"},
 )
+
+# A rotation of the log's key: it takes effect at the place of its event. `statement` is signed by the old and the new key.
+audit_key = Table(
+    "audit_key",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("old_vkey", Text, nullable=False),
+    Column("new_vkey", Text, nullable=False),
+    Column("statement", Text, nullable=False),
+    time_column("at"),
+    info={"app": "append", "sequencer": "read"},
+)
+
+# Checkpoints with a witness's cosignature (C2SP tlog-cosignature).
+audit_cosignature = Table(
+    "audit_cosignature",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("witness", Text, primary_key=True),
+    Column("note", Text, nullable=False),
+    time_column("at"),
+    info={"app": "append"},
+)
+
+# RFC 3161 responses over a checkpoint's signed note.
+audit_timestamp = Table(
+    "audit_timestamp",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+    Column("token", LargeBinary, nullable=False),
+    time_column("at"),
+    CheckConstraint("octet_length(token) <= 65536", name="token_size"),
+    info={"app": "append"},
+)
