@@ -1,18 +1,19 @@
 """Routes of conversations and runs. The right to a conversation is checked below, in the store."""
 
+import json
 import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, ValidationError
 
 from aliquot.chat.api import ChatApi
-from aliquot.chat.contracts import Answer, Conversation, ConversationKind, Message, Run, StartRun, StartToolCall
+from aliquot.chat.contracts import Answer, Conversation, ConversationKind, Message, Run, StartRun
 from aliquot.chat.errors import UnknownRun
 from aliquot.chat.streaming import Encoder, stream
+from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
 from aliquot.identity.http import address_of, require
 from aliquot.kernel.canonical import sha256_hex
@@ -74,26 +75,11 @@ class NewMessage(Body):
     model: str | None = Field(None, max_length=200)
 
 
-class ToolCall(Body):
-    name: str = Field(max_length=200)
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    dry_run: bool = False
-
-
-class StartInstrumentRun(Body):
-    protocol: str
-    samples: list[str] | None = None
-    parameters: dict[str, Any] | None = None
-
-
-class StopInstrumentRun(Body):
-    reason: str
-
-
 class Services:
     """What these routes need of `app.state.services`."""
 
     chat: ChatApi
+    identity: IdentityApi
     db: Database
     limiter: Limiter
     settings: Settings
@@ -202,37 +188,15 @@ async def run_events(
 
 
 @router.post("/api/runs/{run_id}/cancel", status_code=202)
-async def cancel_run(run_id: str, services: ServicesDep, person: Person) -> Run:
+async def cancel_run(run_id: str, services: ServicesDep, person: Person, key: IdempotencyKey = None) -> Run:
+    asked = _run_id(run_id)
     async with services.db.begin() as tx:
-        return await services.chat.runs.cancel(tx, person, _run_id(run_id))
-
-
-# --- direct tool calls
-
-
-@router.post("/api/chat/tools")
-async def call_tool(services: ServicesDep, person: Person, body: ToolCall, key: IdempotencyKey = None) -> JSONResponse:
-    """Call a tool directly, under the same policy as from a chat."""
-    if body.dry_run:
-        return JSONResponse(jsonable_encoder({"preview": await services.chat.dry_run(person, body.name, body.arguments)}))
-    return await _tool(services, person, body.name, body.arguments, key)
-
-
-@router.post("/api/instruments/{instrument}/runs")
-async def start_instrument_run(
-    instrument: str, services: ServicesDep, person: Person, body: StartInstrumentRun, key: IdempotencyKey = None
-) -> JSONResponse:
-    """Start a run on an instrument: the tool `start_run` under its policy."""
-    arguments = {"instrument": instrument} | body.model_dump(exclude_none=True)
-    return await _tool(services, person, "start_run", arguments, key)
-
-
-@router.post("/api/runs-of-instruments/{run}/stop")
-async def stop_instrument_run(
-    run: str, services: ServicesDep, person: Person, body: StopInstrumentRun, key: IdempotencyKey = None
-) -> JSONResponse:
-    """Stop a run on an instrument: the tool `stop_run` under its policy."""
-    return await _tool(services, person, "stop_run", {"run": run, "reason": body.reason}, key)
+        claim = await services.identity.idempotency.claim(tx, key=key, owner=person.id, route=f"POST /api/runs/{asked}/cancel", body=b"")
+        if claim.resource_id is not None:
+            return await services.chat.runs.run(tx, person, asked)
+        run = await services.chat.runs.cancel(tx, person, asked)
+        await claim.fulfil(asked)
+        return run
 
 
 # --- conversations
@@ -246,9 +210,15 @@ async def list_conversations(services: ServicesDep, person: Person, limit: Limit
 
 
 @router.post("/api/conversations", status_code=201)
-async def create_conversation(services: ServicesDep, person: Person, body: NewConversation) -> Conversation:
+async def create_conversation(services: ServicesDep, person: Person, body: NewConversation, key: IdempotencyKey = None) -> Conversation:
+    said = json.dumps([body.client_id, body.title]).encode()
     async with services.db.begin() as tx:
-        return await services.chat.conversations.create(tx, person, "chat", client_id=body.client_id, title=body.title)
+        claim = await services.identity.idempotency.claim(tx, key=key, owner=person.id, route="POST /api/conversations", body=said)
+        if claim.resource_id is not None:
+            return await services.chat.conversations.get(tx, person, claim.resource_id)
+        made = await services.chat.conversations.create(tx, person, "chat", client_id=body.client_id, title=body.title)
+        await claim.fulfil(made.id)
+        return made
 
 
 @router.get("/api/conversations/{reference}")
@@ -342,16 +312,6 @@ def _message(message: Message) -> dict[str, Any]:
         "parent_id": str(message.parent_id) if message.parent_id else None, "run_id": str(message.run_id) if message.run_id else None,
         "incomplete": message.incomplete, "citations": list(message.citations), "metadata": message.metadata,
     }  # fmt: skip
-
-
-async def _tool(services: Services, person: Principal, name: str, arguments: dict[str, Any], key: str | None) -> JSONResponse:
-    """A run of kind `tool`: its result, or 202 with the approval it waits for, or the refusal as a problem."""
-    async with services.db.begin() as tx:
-        started = await services.chat.runs.start_tool(
-            tx, StartToolCall(principal=person, tool=name, arguments=arguments, idempotency_key=key)
-        )
-    outcome = await services.chat.tool_outcome(person, started)
-    return JSONResponse(outcome.document, status_code=outcome.status, media_type=outcome.media_type)
 
 
 async def _parse(request: Request, model: type[Parsed]) -> Parsed:

@@ -1,9 +1,10 @@
 """Routes of policy: approvals, explanations, the log of decisions."""
 
+import json
 import uuid
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, Field
 
 from aliquot.identity.contracts import Principal
@@ -17,6 +18,7 @@ from aliquot.policy.contracts import Approval, ApprovalState, Choice, DecisionRe
 router = APIRouter(tags=["policy"])
 
 _Limit = Annotated[int, Query(ge=1, le=200)]
+_IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 _PolicyReader = Annotated[Principal, Depends(require("policy.read"))]
 _Secret = Annotated[str | None, Field(min_length=1, max_length=1024, repr=False)]
 
@@ -88,23 +90,41 @@ async def approval(request: Request, principal: PrincipalDep, approval_id: str) 
 
 
 @router.post("/api/approvals/{approval_id}/decision", status_code=202)
-async def decide(request: Request, principal: PrincipalDep, approval_id: str, body: DecisionBody) -> Decided:
+async def decide(
+    request: Request, principal: PrincipalDep, approval_id: str, body: DecisionBody, key: _IdempotencyKey = None
+) -> Decided:  # fmt: skip
     """Approve or reject, once and for good. Needs a login session; what was asked goes on in the run of the answer."""
-    services, given = services_of(request), body.signature
+    services, given, asked = services_of(request), body.signature, _id(approval_id)
     signature = None if given is None else Signature(meaning=given.meaning, password=given.password, otp=given.otp)
+    # A hash of the whole body would let whoever holds the database guess the password in it.
+    said = json.dumps([body.decision, body.reason, None if given is None else given.meaning]).encode()
     async with kept_refusals(services.db) as tx:
-        decided = await services.policy.decide_approval(
-            tx, principal, _id(approval_id), body.decision, reason=body.reason, signature=signature
+        claim = await services.identity.idempotency.claim(
+            tx, key=key, owner=principal.id, route=f"POST /api/approvals/{asked}/decision", body=said
         )  # fmt: skip
+        if claim.resource_id is not None:
+            decided = await services.policy.get(tx, principal, asked)
+        else:
+            decided = await services.policy.decide_approval(
+                tx, principal, asked, body.decision, reason=body.reason, signature=signature
+            )  # fmt: skip
+            await claim.fulfil(decided.id)
     return Decided(approval=decided, run_id=decided.next_run_id)
 
 
 @router.post("/api/approvals/{approval_id}/withdraw")
-async def withdraw(request: Request, principal: PrincipalDep, approval_id: str) -> Approval:
+async def withdraw(request: Request, principal: PrincipalDep, approval_id: str, key: _IdempotencyKey = None) -> Approval:
     """Take back a request of mine that nobody decided yet."""
-    services = services_of(request)
+    services, asked = services_of(request), _id(approval_id)
     async with kept_refusals(services.db) as tx:
-        return await services.policy.withdraw(tx, principal, _id(approval_id))
+        claim = await services.identity.idempotency.claim(
+            tx, key=key, owner=principal.id, route=f"POST /api/approvals/{asked}/withdraw", body=b""
+        )  # fmt: skip
+        if claim.resource_id is not None:
+            return await services.policy.get(tx, principal, asked)
+        withdrawn = await services.policy.withdraw(tx, principal, asked)
+        await claim.fulfil(asked)
+        return withdrawn
 
 
 @router.post("/api/policy/explain")

@@ -20,7 +20,6 @@ router = APIRouter(tags=["health"])
 
 _BACKLOG_SECONDS_MAX = 30.0
 _UNREADY = {"down", "full"}
-_WORRYING = {"degraded", "low"}
 _DATABASE_DOWN = {"status": "down", "detail": "the database is not reachable"}
 
 
@@ -35,7 +34,7 @@ async def health(request: Request) -> JSONResponse:
     services = _services(request)
     parts = await _stored(services) | {"disk": _disk(services), "models": _models(services)}
     states = {part["status"] for part in parts.values()}
-    status = "down" if states & _UNREADY else "degraded" if states & _WORRYING else "ok"
+    status = "down" if states & _UNREADY else "degraded" if "low" in states else "ok"
     document = {"status": status, "version": aliquot.__version__, "parts": parts}
     return JSONResponse(document, status_code=503 if status == "down" else 200)
 
