@@ -104,14 +104,19 @@ class Vault:
 
     def open(self, sealed: bytes, *, aad: str) -> bytes:
         """The plaintext of `sealed`. Raises Erased when the key is gone, Damaged when it does not authenticate."""
-        if len(sealed) < 17 + _NONCE + 16 or sealed[:1] != _VERSION:
-            raise Damaged
-        subject = uuid.UUID(bytes=bytes(sealed[1:17]))
+        subject = self.subject_of(sealed)
         nonce = sealed[17 : 17 + _NONCE]
         try:
             return self._key(subject)[1].decrypt(nonce, sealed[17 + _NONCE :], aad.encode())
         except InvalidTag as error:
             raise Damaged from error
+
+    @staticmethod
+    def subject_of(sealed: bytes) -> uuid.UUID:
+        """Under whose key `sealed` is. Raises Damaged for what is no sealed content."""
+        if len(sealed) < 17 + _NONCE + 16 or sealed[:1] != _VERSION:
+            raise Damaged
+        return uuid.UUID(bytes=bytes(sealed[1:17]))
 
     def commit(self, subject: uuid.UUID, plaintext: bytes) -> tuple[str, str]:
         """(HMAC-SHA256 hex, key id) of `plaintext` under the subject's key: the commitment an audit event carries."""
