@@ -12,25 +12,34 @@ from typing import Any
 import structlog
 
 from aliquot.chat.api import ChatApi
+from aliquot.chat.live.api import LiveApi
+from aliquot.chat.restated import RestatedRuns as RestatedChatRuns
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
+from aliquot.identity.restated import RestatedPeople
 from aliquot.kernel.clock import Clock, SystemClock
 from aliquot.lab.api import LabApi
+from aliquot.lab.restated import RestatedRuns
 from aliquot.lab.tools import lab_tools
 from aliquot.ledger.api import LedgerApi
+from aliquot.ledger.contracts import RestatedRecords
 from aliquot.ledger.files import LogFiles
-from aliquot.ledger.note import load_log_key
+from aliquot.ledger.jobs import register_log_chores, witnesses_of
+from aliquot.ledger.keys import LogKeys
+from aliquot.ledger.restated import Rechecker
 from aliquot.ledger.sequencer import Sequencer
 from aliquot.models.api import ModelsApi
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.jobs import Jobs
 from aliquot.platform.limits import Limiter
+from aliquot.platform.link import ValkeyLink
 from aliquot.platform.loops import Loops
 from aliquot.platform.settings import Settings
 from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import ToolFacts
+from aliquot.policy.restated import RestatedApprovals, RestatedDecisions
 from aliquot.policy.signatures import PasswordSignatures
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
@@ -65,6 +74,8 @@ class Services:
     jobs: Jobs
     loops: Loops
     ledger: LedgerApi
+    log_keys: LogKeys
+    rechecker: Rechecker
     sequencer: Sequencer
     identity: IdentityApi
     policy: PolicyApi
@@ -73,6 +84,8 @@ class Services:
     lab: LabApi
     routing: RoutingApi
     chat: ChatApi
+    live: LiveApi
+    link: ValkeyLink | None
 
     async def describe_call(
         self, tx: Transaction, principal: Principal, tool: str, arguments: dict[str, Any]
@@ -89,9 +102,9 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     db = Database(urls.app, pool_size=24)
     sequencer_db = Database(urls.sequencer, pool_size=3, application_name="aliquot sequencer")
     metrics, limiter, jobs, loops = Metrics(), Limiter(clock), Jobs(urls.app), Loops()
-    files, key = LogFiles(settings.data_dir / "tlog"), load_log_key(settings.keys_dir)
+    files, key = LogFiles(settings.data_dir / "tlog"), LogKeys(settings.keys_dir)
     sequencer = Sequencer(sequencer_db, files, key, clock)
-    ledger = LedgerApi(vault, clock, wake=sequencer.wake, key=key)
+    ledger = LedgerApi(vault, clock, wake=sequencer.wake, key=key, witnesses=witnesses_of(settings))
     identity = IdentityApi(vault, ledger, clock, settings, limiter=limiter)
     policy = PolicyApi(ledger, vault, clock, settings, verify_signature=PasswordSignatures(identity))
     models = ModelsApi(settings, db, ledger, clock)
@@ -100,20 +113,37 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     for tool in lab_tools(lab):
         registry.register(tool)
     tools = ToolsApi(registry, policy, ledger, vault, db, clock, settings, metrics=metrics)
-    routing = RoutingApi(tools.all())
+    routing, link = RoutingApi(tools.all()), _link(settings, vault)
     chat = ChatApi(
         db=db, vault=vault, ledger=ledger, identity=identity, policy=policy, tools=tools, models=models, routing=routing, limiter=limiter,
-        jobs=jobs, clock=clock, settings=settings, metrics=metrics,
+        jobs=jobs, clock=clock, settings=settings, metrics=metrics, link=link,
     )  # fmt: skip
+    live = LiveApi(
+        chat=chat, identity=identity, policy=policy, db=db, vault=vault, clock=clock, limits=settings.limits, metrics=metrics, link=link
+    )
     policy.continue_run = chat.continue_after
     policy.tell_undecided(chat.end_wait)
+    rechecker = Rechecker(db, ledger, vault, clock, _restated(vault))
     services = Services(
         settings=settings, clock=clock, db=db, sequencer_db=sequencer_db, vault=vault, metrics=metrics, limiter=limiter, jobs=jobs,
-        loops=loops, ledger=ledger, sequencer=sequencer, identity=identity, policy=policy, tools=tools, models=models, lab=lab,
-        routing=routing, chat=chat,
+        loops=loops, ledger=ledger, log_keys=key, rechecker=rechecker,
+        sequencer=sequencer, identity=identity, policy=policy, tools=tools, models=models, lab=lab,
+        routing=routing, chat=chat, live=live, link=link,
     )  # fmt: skip
     _register_loops(services)
     return services
+
+
+def _link(settings: Settings, vault: Vault) -> ValkeyLink | None:
+    """The link to other processes; its channels carry a name that only this site can derive."""
+    if settings.valkey_url is None:
+        return None
+    return ValkeyLink(settings.valkey_url.get_secret_value(), vault.derive("link").hex()[:24])
+
+
+def _restated(vault: Vault) -> Sequence[RestatedRecords]:
+    """Whose rows are compared with the log."""
+    return [RestatedPeople(vault), RestatedRuns(vault), RestatedDecisions(), RestatedApprovals(vault), RestatedChatRuns(vault)]
 
 
 def _register_loops(services: Services) -> None:
@@ -136,6 +166,10 @@ def _register_loops(services: Services) -> None:
         await services.models.sweep()
 
     services.chat.register_loops(loops)
+    services.live.register_loops(loops)
+    register_log_chores(
+        loops, db, services.ledger, settings=services.settings, clock=services.clock, rechecker=services.rechecker
+    )
     loops.register("lab.advance", 1.0, advance_lab)
     loops.register("policy.expire", 15.0, expire_approvals)
     loops.register("identity.clean", 600.0, clean_identity)
@@ -158,6 +192,8 @@ class Background:
         self._tasks.append(asyncio.create_task(services.sequencer.run(), name="sequencer"))
         if self._worker:
             self._tasks.append(asyncio.create_task(_work(services.jobs), name="worker"))
+        if services.link is not None:
+            self._tasks.append(asyncio.create_task(services.link.work(), name="link"))
         services.loops.start()
         self._tasks.append(asyncio.create_task(services.models.warm(), name="warm models"))
 

@@ -8,6 +8,7 @@ import typer
 
 from aliquot.cli.chat.command import chat
 from aliquot.cli.common import read_settings, sentences
+from aliquot.cli.log import app as log
 from aliquot.cli.models import app as models
 from aliquot.cli.user import app as user
 from aliquot.platform.settings import SettingsError
@@ -19,6 +20,7 @@ app = typer.Typer(
 db = typer.Typer(help="The database schema.", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(user, name="user")
+app.add_typer(log, name="log")
 app.add_typer(models, name="models")
 app.command()(chat)
 

@@ -128,7 +128,7 @@ class LedgerApi:
         state = await store.state(tx)
         waiting, since = await store.backlog(tx)
         age = 0.0 if since is None else max(0.0, (self._clock.now() - since).total_seconds())
-        return LedgerStatus(size=state.size, waiting=waiting, waiting_seconds=age, signed_at=state.signed_at)
+        return LedgerStatus(size=state.size, waiting=waiting, waiting_seconds=age, signed_at=state.signed_at, root_hash=state.root_hash)
 
     async def export(self, tx: Transaction, *, since: datetime | None = None, until: datetime | None = None) -> Export:
         """The log, or its shortest unbroken part that holds every event of the period, as a bundle for `aliquot-verify`.

@@ -1,9 +1,12 @@
 """What other domains see of the ledger."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
+
+from aliquot.platform.db import Transaction
 
 Outcome = Literal["ok", "denied", "failed", "unknown", "pending"]
 
@@ -97,6 +100,7 @@ class LedgerStatus:
     waiting: int
     waiting_seconds: float
     signed_at: datetime | None
+    root_hash: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,3 +122,66 @@ class Anchored:
     kind: Literal["witness", "timestamp"]
     size: int
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the newest event about a record, among `actions`, must say if the row at hand is what was recorded.
+
+    With `content`, the newest event that commits to content of that name; with `token`, the newest whose reason holds a comma-separated
+    word that begins with its first part.
+    """
+
+    actions: tuple[str, ...]
+    content: tuple[str, bytes] | None = None
+    token: tuple[str, str] | None = None
+    """(`may_sign:`, `yes`)"""
+    fields: dict[str, str] = field(default_factory=dict)
+    """Members of the event by name (`reason`, `action`, `outcome`, `tool`, `versions.policy`) and what they must be."""
+    required: bool = False
+    """A row without any such event was made behind the log's back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restated:
+    """What a row says today, as claims about its events. `damaged` names content that does not open any more."""
+
+    id: str
+    claims: tuple[Claim, ...]
+    damaged: tuple[str, ...] = ()
+
+
+class RestatedRecords(Protocol):
+    """Implemented by a domain whose events commit to what its rows hold: then a row edited behind the log's back is found."""
+
+    record_type: str
+    made_by: tuple[str, ...]
+    """Actions by which such a record comes to be: afterwards there is a row, unless an event says that it was deleted."""
+
+    async def ids(self, tx: Transaction, after: str | None, limit: int) -> list[str]:
+        """Ids in a stable order, the ones after `after`."""
+        ...
+
+    async def restate(self, tx: Transaction, ids: Sequence[str]) -> list[Restated]: ...
+
+    async def existing(self, tx: Transaction, ids: Sequence[str]) -> set[str]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A row and the log contradict each other. `kind`: `altered`, `unrecorded`, `deleted`, `damaged`; of the log, `event_altered`."""
+
+    kind: Literal["altered", "unrecorded", "deleted", "damaged", "event_altered"]
+    record_type: str
+    record_id: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """How many records of each type were compared, and what was found."""
+
+    compared: dict[str, int]
+    erased: int
+    """Contents whose subject's key was destroyed: they can be compared by nobody."""
+    differences: tuple[Difference, ...]

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select, text, tuple_
 
@@ -73,3 +74,48 @@ _UNSEEN = text(
 async def any_unseen(tx: Transaction, seen: Seen, below: int) -> bool:
     """Whether a committed event of a transaction numbered under `below` waits for the log."""
     return bool(await tx.scalar(_UNSEEN, {"xmax": seen.xmax, "running": list(seen.running), "below": below}))
+
+
+_BODIES = text(
+    "SELECT record_id, body FROM audit_event WHERE record_type = :kind AND record_id = ANY(CAST(:ids AS text[])) ORDER BY at, id"
+)
+
+
+async def bodies_of(tx: Transaction, kind: str, ids: Sequence[str]) -> dict[str, list[bytes]]:
+    """The events about each record, oldest first."""
+    found: dict[str, list[bytes]] = {}
+    for row in await tx.rows(_BODIES, {"kind": kind, "ids": list(ids)}):
+        found.setdefault(row.record_id, []).append(bytes(row.body))
+    return found
+
+
+async def records_made(
+    tx: Transaction, kind: str, actions: Sequence[str], after: tuple[datetime, uuid.UUID] | None, limit: int
+) -> list[tuple[datetime, uuid.UUID, str]]:
+    """(time, event, record) of the events by which records came to be, oldest first."""
+    query = select(_e.at, _e.id, _e.record_id).where(_e.action.in_(actions), _e.record_type == kind).order_by(_e.at, _e.id).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(_e.at, _e.id) > tuple_(*after))
+    return [(row.at, row.id, row.record_id) for row in await tx.rows(query)]
+
+
+_ENDED = text(
+    "SELECT DISTINCT record_id FROM audit_event WHERE record_type = :kind AND record_id = ANY(CAST(:ids AS text[])) "
+    "AND action ~ '\\.(erased|deleted|expired|purged)$'"
+)
+
+
+async def records_ended(tx: Transaction, kind: str, ids: Sequence[str]) -> set[str]:
+    """Those whose end was recorded."""
+    return {row.record_id for row in await tx.rows(_ENDED, {"kind": kind, "ids": list(ids)})}
+
+
+_LOG_PAGE = text(
+    "SELECT l.seq, l.leaf_hash, e.id, e.actor, e.action, e.record_type, e.record_id, e.body FROM audit_log AS l "
+    "LEFT JOIN audit_event AS e ON e.id = l.event_id WHERE l.seq >= :start AND l.seq < :end ORDER BY l.seq"
+)
+
+
+async def log_page(tx: Transaction, start: int, end: int) -> Sequence[Any]:
+    """Entries with everything stored about them."""
+    return await tx.rows(_LOG_PAGE, {"start": start, "end": end})

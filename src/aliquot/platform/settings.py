@@ -54,6 +54,7 @@ class Limits(BaseSettings):
     search_query_chars: int = Field(1_000, ge=3)
     search_query_words: int = Field(32, ge=1)
     search_candidates: int = Field(200, ge=1)
+    search_shared_conversations: int = Field(1_000, ge=1)
     search_scan_chars: int = Field(2_000_000, ge=1_000)
     searches_per_minute: int = Field(120, ge=1)
     feedback_comment_chars: int = Field(4_000, ge=1)
@@ -128,6 +129,12 @@ class Settings(BaseSettings):
     simulation_speed: float = Field(1.0, gt=0, le=100_000)
     session_hours: int = Field(24, ge=1, le=24)
     shutdown_seconds: float = Field(5, ge=0)
+    witnesses: tuple[str, ...] = ()
+    witness_seconds: float = Field(60, ge=1)
+    tsa_url: str | None = None
+    tsa_seconds: float = Field(3_600, ge=1)
+    heartbeat_seconds: int = Field(300, ge=1, le=86_400)
+    log_check_hour: int = Field(2, ge=0, le=23)
     time_zone: str = "UTC"
     signature_meanings: tuple[str, ...] = _MEANINGS
     signing_rules: tuple[SigningRule, ...] = _SIGNING_RULES

@@ -21,21 +21,27 @@ from aliquot.lab.http import router as lab_router
 from aliquot.models.http import router as models_router
 from aliquot.platform.http import bug_response, install_problem_handlers
 from aliquot.policy.http import router as policy_router
+from aliquot.records.anchors.http import router as anchors_router
 from aliquot.records.http import router as records_router
 from aliquot.tools.http import router as tools_router
+from aliquot.web.agui import router as agui_router
 from aliquot.web.aliases import Aliases
 from aliquot.web.health import router as health_router
 from aliquot.web.limits import router as limits_router
+from aliquot.web.live import router as live_router
 from aliquot.web.openai import error_shape
 from aliquot.web.openai import router as openai_router
+from aliquot.web.wire.agui import AgUiEncoder
 from aliquot.web.wire.chunks import ChunksEncoder
 from aliquot.web.wire.events import EventsEncoder
+from aliquot.web.wire.vercel import VercelEncoder
 
 log = structlog.get_logger(__name__)
 
 _ROUTERS = (
     health_router, limits_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
-    openai_router, tool_calls_router,
+    anchors_router,
+    openai_router, tool_calls_router, live_router, agui_router,
 )  # fmt: skip
 
 
@@ -64,7 +70,7 @@ def create_app(services: Services, background: Background | None = None) -> Fast
         telemetry={"logs": False, "tracing": False, "metrics": False},
     )
     app.state.services = services
-    app.state.encoders = {"events": EventsEncoder, "chunks": ChunksEncoder}
+    app.state.encoders = {"events": EventsEncoder, "chunks": ChunksEncoder, "ag-ui": AgUiEncoder, "vercel": VercelEncoder}
     for router in _ROUTERS:
         app.include_router(router)
     install_problem_handlers(app, _shape)
