@@ -7,16 +7,23 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from aliquot.chat.access import Access
 from aliquot.chat.contracts import Answer, RunFailed, Started, StoredEvent
 from aliquot.chat.conversations import Conversations
 from aliquot.chat.emitter import RunEventWriter
 from aliquot.chat.errors import UnknownRun
 from aliquot.chat.executor import Executor
+from aliquot.chat.folders.service import Folders
+from aliquot.chat.folders.store import FolderStore
 from aliquot.chat.loop import AgentLoop
 from aliquot.chat.outcomes import ToolOutcome, tool_outcome
 from aliquot.chat.recovery import Recovery
-from aliquot.chat.run_store import RunStore, run_view
+from aliquot.chat.run_store import RunStore
+from aliquot.chat.search.jobs import Backfill
+from aliquot.chat.search.service import Search
 from aliquot.chat.service import RunService
+from aliquot.chat.sharing.store import ShareStore
+from aliquot.chat.signable import SignableConversations
 from aliquot.chat.store import ChatStore
 from aliquot.chat.waiting import Waits
 from aliquot.identity.api import IdentityApi
@@ -34,6 +41,7 @@ from aliquot.platform.settings import Settings
 from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
+from aliquot.records.signatures.contracts import SignableKind
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
 from aliquot.tools.contracts import DryRun, ToolContext
@@ -78,12 +86,19 @@ class ChatApi:
             identity=identity, policy=policy, ledger=ledger, clock=clock, metrics=metrics, waits=waits,
             owner=owner,
         )  # fmt: skip
-        self.conversations = Conversations(self._chats, ledger, clock, timedelta(seconds=settings.limits.session_idle_seconds))
+        self.access = Access(self._chats, self._runs, ShareStore(), tools, clock)
+        idle = timedelta(seconds=settings.limits.session_idle_seconds)
+        self.conversations = Conversations(self._chats, self.access, ledger, clock, idle)
+        self.folders = Folders(FolderStore(vault), self.conversations, ledger, clock, settings.limits)
+        self.search = Search(self._chats, self.access, vault, limiter, settings.limits, clock)
+        Backfill(db, vault, jobs)
         self.runs = RunService(
-            db=db, chats=self._chats, runs=self._runs, conversations=self.conversations, executor=self._executor, writer=self._writer,
-            bus=bus, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
+            db=db, chats=self._chats, runs=self._runs, access=self.access, conversations=self.conversations, executor=self._executor,
+            writer=self._writer, bus=bus, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
             owner=owner,
         )  # fmt: skip
+        self.signable: SignableKind = SignableConversations(self.conversations, self._chats, settings.limits.signed_messages)
+        """Conversations as something to sign; bootstrap registers it."""
         self._clock = clock
         self._writing: asyncio.Task[None] | None = None
         jobs.register(CONTINUE_RUN, self._continue_run)
@@ -103,8 +118,7 @@ class ChatApi:
             last = events[-1] if events else last
         final: Mapping[str, Any] = json.loads(last.payload) if last is not None else {}
         async with self._db.begin() as tx:
-            row = await self._runs.owned(tx, principal.id, started.run_id)
-            run = run_view(row)  # type: ignore[arg-type]  # it was started by this principal
+            run = await self.runs.run(tx, principal, started.run_id)
             message = await self._chats.get_message(tx, run.conversation_id, run.message_id)
             stopped = final.get("state") == "waiting_approval"  # what the run ended with, whatever became of the approval since
             approval = await self._policy.get(tx, principal, run.approval_id) if stopped and run.approval_id else None

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from aliquot.chat.access import Access, Need, check_reference
 from aliquot.chat.contracts import Conversation, ConversationKind, Message
 from aliquot.chat.errors import UnknownConversation
 from aliquot.chat.store import ChatStore
@@ -17,24 +18,20 @@ from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.platform.db import Transaction
 
-_CLIENT_ID_CHARS = 255
-
 
 class Conversations:
     """A person's conversations."""
 
-    def __init__(self, chats: ChatStore, ledger: LedgerApi, clock: Clock, session_idle: timedelta) -> None:
-        self._chats, self._ledger, self._clock, self._session_idle = chats, ledger, clock, session_idle
+    def __init__(self, chats: ChatStore, access: Access, ledger: LedgerApi, clock: Clock, session_idle: timedelta) -> None:
+        self._chats, self._access, self._ledger, self._clock, self._session_idle = chats, access, ledger, clock, session_idle
 
-    async def find(self, tx: Transaction, principal: Principal, reference: str) -> Any:
-        """The row called `reference` by this person: their client id first, else a UUID of their own. Raises UnknownConversation."""
-        self._check_reference(reference)
-        row = await self._chats.find_by_client_id(tx, principal.id, reference)
-        if row is None and (conversation_id := parse_id(reference)) is not None:
-            row = await self._chats.find(tx, principal.id, conversation_id)
-        if row is None:
-            raise UnknownConversation
-        return row
+    async def find(self, tx: Transaction, principal: Principal, reference: str, need: Need = "own") -> Any:
+        """The row called `reference` by this person: their client id first, else the UUID of one they own or that is shared with them.
+
+        Raises UnknownConversation; for people it is shared with, when that is not enough for `need`, NotTheOwner,
+        ConversationReadOnly or SharedPermissionMissing (all 403).
+        """
+        return await self._access.conversation(tx, principal, reference, need)
 
     async def open_or_create(
         self, tx: Transaction, principal: Principal, reference: str | None, kind: ConversationKind, first_message: str
@@ -42,7 +39,7 @@ class Conversations:
         """The conversation to write in. An unknown client id opens a new conversation under it; an unknown UUID is refused."""
         if reference is not None:
             try:
-                row = await self.find(tx, principal, reference)
+                row = await self.find(tx, principal, reference, "write")
             except UnknownConversation:
                 if parse_id(reference) is not None and kind != "session":
                     raise
@@ -55,13 +52,13 @@ class Conversations:
         self, tx: Transaction, principal: Principal, kind: ConversationKind, *, client_id: str | None, title: str | None
     ) -> Conversation:
         """A new conversation of this person, or the one that already has this client id."""
-        return await self._create(tx, principal, kind, client_id, title, by_person=title is not None)
+        return await self._create(tx, principal, kind, client_id, title, by_person=bool(title))
 
     async def _create(
         self, tx: Transaction, principal: Principal, kind: ConversationKind, client_id: str | None, title: str | None, *, by_person: bool
     ) -> Conversation:
         if client_id is not None:
-            self._check_reference(client_id)
+            check_reference(client_id)
         at = self._clock.now()
         row, made = await self._chats.create_conversation(tx, principal.id, kind, client_id, title or None, at, by_person=by_person)
         if made:
@@ -69,7 +66,7 @@ class Conversations:
         return self._chats.open_conversation(row)
 
     async def get(self, tx: Transaction, principal: Principal, reference: str) -> Conversation:
-        return self._chats.open_conversation(await self.find(tx, principal, reference))
+        return self._chats.open_conversation(await self.find(tx, principal, reference, "read"))
 
     async def rename(self, tx: Transaction, principal: Principal, reference: str, title: str) -> Conversation:
         title = title.strip()
@@ -101,16 +98,11 @@ class Conversations:
         await self._chats.close(tx, row.id, self._clock.now())
         await self._audit(tx, principal, "conversation.closed", row.id)
 
-    async def recent(
-        self, tx: Transaction, principal: Principal, limit: int, after: tuple[datetime, uuid.UUID] | None
-    ) -> list[Conversation]:
-        return list(await self._chats.list_conversations(tx, principal.id, limit, after))
-
     async def messages(
         self, tx: Transaction, principal: Principal, reference: str, limit: int, before: tuple[datetime, uuid.UUID] | None
     ) -> list[Message]:
         """Newest first."""
-        row = await self.find(tx, principal, reference)
+        row = await self.find(tx, principal, reference, "read")
         return await self._chats.list_messages(tx, row.id, limit, before)
 
     async def branch(self, tx: Transaction, conversation: Conversation) -> list[Message]:
@@ -135,10 +127,6 @@ class Conversations:
         if row.closed_at is None:
             await self._chats.close(tx, row.id, self._clock.now())
         return True
-
-    def _check_reference(self, reference: str) -> None:
-        if not reference or len(reference) > _CLIENT_ID_CHARS or not reference.isprintable():
-            raise InvalidInput(f"a conversation id has 1 to {_CLIENT_ID_CHARS} printable characters")
 
     async def _audit(
         self, tx: Transaction, principal: Principal, action: str, conversation_id: uuid.UUID, content: dict[str, bytes] | None = None

@@ -1,6 +1,6 @@
 """Refusals of the chat."""
 
-from aliquot.kernel.problems import Conflict, InvalidInput, NotFound, Problem, Unavailable
+from aliquot.kernel.problems import Conflict, Forbidden, InvalidInput, NotFound, Problem, Unavailable
 
 
 class EmptyMessage(InvalidInput):
@@ -15,8 +15,24 @@ class UnknownConversation(NotFound):
     code, sentence = "unknown_conversation", "This conversation does not exist, or it is not yours."
 
 
+class ConversationReadOnly(Forbidden):
+    code, sentence = "conversation_read_only", "This conversation is shared with you for reading only."
+
+
+class NotTheOwner(Forbidden):
+    code, sentence = "not_the_owner", "Only the owner of this conversation may do that."
+
+
+class SharedPermissionMissing(Forbidden):
+    code, sentence = "shared_permission_missing", "Tools were used in this conversation that you have no permission for."
+
+
 class UnknownRun(NotFound):
     code, sentence = "unknown_run", "This run does not exist, or it is not yours."
+
+
+class NotYourRun(Forbidden):
+    code, sentence = "not_your_run", "Only the person who started this run or the owner of the conversation may cancel it."
 
 
 class UnknownParent(InvalidInput):

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, func, select, text, update
+from sqlalchemy import Row, Select, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.chat.contracts import Run, RunUsage, StoredEvent
@@ -80,6 +80,10 @@ class RunStore:
 
     async def get(self, tx: Transaction, run_id: uuid.UUID) -> Row[Any] | None:
         return await tx.row(select(run).where(run.c.id == run_id))
+
+    def ids_of(self, conversation_id: uuid.UUID) -> Select[Any]:
+        """The ids of a conversation's runs, as a query for another domain's statement."""
+        return select(run.c.id).where(run.c.conversation_id == conversation_id)
 
     async def owned(self, tx: Transaction, person_id: uuid.UUID, run_id: uuid.UUID) -> Row[Any] | None:
         """The run, if `person_id` started it."""

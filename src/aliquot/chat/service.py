@@ -5,10 +5,11 @@ import uuid
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from aliquot.chat.access import Access
 from aliquot.chat.contracts import TERMINAL, Message, Run, Started, StartRun, StartToolCall, StoredEvent
 from aliquot.chat.conversations import Conversations
 from aliquot.chat.emitter import RunEmitter, RunEventWriter
-from aliquot.chat.errors import EmptyMessage, MessageTooLong, RunFinished, ShuttingDown, UnknownParent, UnknownRun
+from aliquot.chat.errors import EmptyMessage, MessageTooLong, NotYourRun, RunFinished, ShuttingDown, UnknownParent, UnknownRun
 from aliquot.chat.executor import Executor, Known, started_event
 from aliquot.chat.run_store import LEASE, RunStore, Step, run_view
 from aliquot.chat.store import ChatStore
@@ -46,6 +47,7 @@ class RunService:
         db: Database,
         chats: ChatStore,
         runs: RunStore,
+        access: Access,
         conversations: Conversations,
         executor: Executor,
         writer: RunEventWriter,
@@ -58,7 +60,7 @@ class RunService:
         waits: Waits,
         owner: uuid.UUID,
     ) -> None:
-        self._waits = waits
+        self._waits, self._access = waits, access
         self._db, self._chats, self._runs, self._conversations = db, chats, runs, conversations
         self._executor, self._writer, self._bus, self._ledger = executor, writer, bus, ledger
         self._limiter, self._limits, self._clock, self._metrics, self._owner = limiter, limits, clock, metrics, owner
@@ -142,8 +144,11 @@ class RunService:
                 tx.after_commit(lambda: self._executor.spawn(row))
 
     async def cancel(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> Run:
-        """Ask for the run's end. What was said so far is kept as an incomplete message."""
-        row = await self._owned(tx, principal, run_id)
+        """Ask for the run's end: whoever started it, or the owner of the conversation. What was said so far is kept as an
+        incomplete message."""
+        row, conversation = await self._access.run(tx, principal, run_id)
+        if principal.id not in (row.person_id, conversation.owner_id):
+            raise NotYourRun
         if row.state not in ("queued", "running"):
             raise RunFinished
         await self._runs.request_cancel(tx, run_id)
@@ -158,11 +163,12 @@ class RunService:
         return run_view(row)
 
     async def run(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> Run:
-        return run_view(await self._owned(tx, principal, run_id))
+        """A run of a conversation this person may read."""
+        return run_view((await self._access.run(tx, principal, run_id))[0])
 
     async def events(self, tx: Transaction, principal: Principal, run_id: uuid.UUID, after: int) -> list[StoredEvent]:
         """A page of the run's log."""
-        await self._owned(tx, principal, run_id)
+        await self._access.run(tx, principal, run_id)
         return await self._runs.events(tx, run_id, after, _PAGE)
 
     async def watch(self, run_id: uuid.UUID, after: int) -> AsyncGenerator[list[StoredEvent], None]:
@@ -308,12 +314,6 @@ class RunService:
         )  # fmt: skip
         known = Known(principal, opening) if opening is not None else None
         tx.after_commit(lambda: self._executor.spawn(row, known=known))
-
-    async def _owned(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> Any:
-        row = await self._runs.owned(tx, principal.id, run_id)
-        if row is None:
-            raise UnknownRun
-        return row
 
 
 def _idempotency(principal: Principal, route: str, key: str | None) -> str | None:

@@ -85,20 +85,20 @@ class ChatStore:
             )
         )
 
+    async def find_own(self, tx: Transaction, owner_id: uuid.UUID, client_id: str, conversation_id: uuid.UUID | None) -> Row[Any] | None:
+        """The conversation this owner calls `client_id`, else the owner's with this UUID."""
+        c, named = conversation.c, self._client_hash(owner_id, client_id)
+        by_name = and_(c.client_id_hash == named, c.closed_at.is_(None))
+        which = by_name if conversation_id is None else or_(by_name, c.id == conversation_id)
+        return await tx.row(select(conversation).where(c.owner_id == owner_id, which, _LIVE).order_by(by_name.is_not(True)).limit(1))
+
+    async def by_id(self, tx: Transaction, conversation_id: uuid.UUID | None) -> Row[Any] | None:
+        """The conversation, whoever owns it: for `access`, which decides who sees it."""
+        return await tx.row(select(conversation).where(conversation.c.id == conversation_id, _LIVE))
+
     async def find(self, tx: Transaction, owner_id: uuid.UUID, conversation_id: uuid.UUID) -> Row[Any] | None:
         """The conversation with this id, if `owner_id` owns it: ownership is enforced here, for every caller."""
         return await tx.row(select(conversation).where(conversation.c.id == conversation_id, conversation.c.owner_id == owner_id, _LIVE))
-
-    async def list_conversations(
-        self, tx: Transaction, owner_id: uuid.UUID, limit: int, after: tuple[datetime, uuid.UUID] | None
-    ) -> Sequence[Conversation]:
-        """The owner's conversations, most recently used first; those of kind `api` and `tool` are hidden."""
-        c = conversation.c
-        statement = select(conversation).where(c.owner_id == owner_id, c.kind.in_(["chat", "session"]), _LIVE)
-        if after is not None:
-            statement = statement.where(or_(c.updated_at < after[0], and_(c.updated_at == after[0], c.id < after[1])))
-        rows = await tx.rows(statement.order_by(c.updated_at.desc(), c.id.desc()).limit(limit))
-        return [self.open_conversation(row) for row in rows]
 
     async def set_title(self, tx: Transaction, owner_id: uuid.UUID, conversation_id: uuid.UUID, title: str, at: datetime) -> None:
         sealed = self._seal(owner_id, title, f"conversation.title:{conversation_id}")
@@ -148,7 +148,7 @@ class ChatStore:
     ) -> None:
         """Store a message under `subject`'s key and make it the head of its conversation."""
         sealed_meta = self._vault.seal(subject, msgspec.json.encode(meta), aad=f"message.meta:{message_id}") if meta else None
-        await tx.execute(
+        await tx.send(
             insert(message).values(
                 id=message_id, conversation_id=conversation_id, parent_id=parent_id, role=role,
                 author_id=subject if role == "user" else None, run_id=run_id, incomplete=incomplete, created_at=at, meta=sealed_meta,
@@ -187,6 +187,15 @@ class ChatStore:
             statement = statement.where(or_(c.created_at < before[0], and_(c.created_at == before[0], c.id < before[1])))
         rows = await tx.rows(statement.order_by(c.created_at.desc(), c.id.desc()).limit(limit))
         return [self.open_message(row) for row in rows]
+
+    async def hands(
+        self, tx: Transaction, conversation_id: uuid.UUID, message_ids: Sequence[uuid.UUID]
+    ) -> tuple[frozenset[uuid.UUID], tuple[uuid.UUID, ...]]:
+        """Who wrote these messages, and under whose keys they lie."""
+        c = message.c
+        rows = await tx.rows(select(c.author_id, c.body).where(c.conversation_id == conversation_id, c.id.in_(message_ids)))
+        authors = frozenset(row.author_id for row in rows if row.author_id is not None)
+        return authors, tuple(sorted({self._vault.subject_of(bytes(row.body)) for row in rows}))
 
     def open_message(self, row: Row[Any]) -> Message:
         meta = json.loads(self._open(row.meta, f"message.meta:{row.id}") or "{}")

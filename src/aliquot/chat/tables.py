@@ -44,8 +44,11 @@ message = Table(
     Column("body", LargeBinary, nullable=False, comment="sealed"),
     Column("meta", LargeBinary, comment="sealed JSON: citations, tool calls, model"),
     Column("incomplete", Boolean, nullable=False),
+    Column("patient_class", String(10), nullable=False, server_default="undecided", comment="none, patient, undecided"),
     time_column("created_at"),
     Index("ix_message_conversation", "conversation_id", "created_at", "id"),
+    Index("ix_message_parent_id", "parent_id"),
+    Index("ix_message_patient", "conversation_id", postgresql_where="patient_class <> 'none'"),
 )
 
 run = Table(

@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
+from sqlalchemy import Select
+
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock
 from aliquot.ledger.api import LedgerApi
@@ -16,6 +18,7 @@ from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import Approval, Query, ToolFacts
+from aliquot.tools import store
 from aliquot.tools.breaker import Breakers
 from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, Tool, ToolContext, ToolInfo
 from aliquot.tools.executing import Executions
@@ -70,6 +73,17 @@ class ToolsApi:
     def facts(self, name: str) -> ToolFacts:
         """What the policy knows about a tool. Raises UnknownTool."""
         return self._registry.get(name).facts
+
+    async def permissions_used(self, tx: Transaction, runs: Select[Any]) -> frozenset[str]:
+        """Every permission of every tool called in the runs whose ids `runs` selects.
+
+        A tool that exists no longer asks for a permission nobody has.
+        """
+        known = {registered.facts.name: registered.facts.permissions for registered in self._registry.all()}
+        used: set[str] = set()
+        for name in await store.names_called(tx, runs):
+            used.update(known.get(name, (f"tool.{name}",)))
+        return frozenset(used)
 
     def fingerprint(self) -> str:
         """Hash over all tools: changes when one vanishes or its schema, effect or permissions change."""

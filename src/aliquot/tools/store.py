@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, Select, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.platform.db import Transaction
@@ -68,6 +68,12 @@ async def executing(tx: Transaction, run: uuid.UUID) -> list[CallRow]:
 async def of_run(tx: Transaction, run: uuid.UUID) -> Sequence[CallRow]:
     """All calls a run asked for, oldest first."""
     return [CallRow(*tuple(row)) for row in await tx.rows(select(*_COLUMNS).where(tool_call.c.run_id == run).order_by(tool_call.c.id))]
+
+
+async def names_called(tx: Transaction, runs: Select[Any]) -> list[str]:
+    """Names of the tools called in these runs, except where the policy denied the call."""
+    called = (tool_call.c.run_id.in_(runs), tool_call.c.tool.is_not(None), tool_call.c.state != "denied")
+    return [row.tool for row in await tx.rows(select(tool_call.c.tool).distinct().where(*called))]
 
 
 async def allow(tx: Transaction, call: uuid.UUID, *, policy_version: str) -> None:

@@ -1,0 +1,79 @@
+"""Who may see and do what in a conversation, and so in its runs: the only place that decides it.
+
+The owner may do everything. People it is shared with may read, or read and write, while the share stands and they hold every
+permission that was used in the conversation. Everybody else learns nothing, not even that it exists.
+"""
+
+import uuid
+from typing import Any, Literal
+
+from aliquot.chat.errors import ConversationReadOnly, NotTheOwner, SharedPermissionMissing, UnknownConversation, UnknownRun
+from aliquot.chat.run_store import RunStore
+from aliquot.chat.sharing.store import ShareStore
+from aliquot.chat.store import ChatStore
+from aliquot.identity.contracts import Principal
+from aliquot.kernel.clock import Clock
+from aliquot.kernel.ids import parse_id
+from aliquot.kernel.problems import InvalidInput
+from aliquot.platform.db import Transaction
+from aliquot.tools.api import ToolsApi
+
+Need = Literal["read", "write", "own"]
+CLIENT_ID_CHARS = 255
+
+
+class Access:
+    """Finds conversations and runs for a person, with the right that is needed."""
+
+    def __init__(self, chats: ChatStore, runs: RunStore, shares: ShareStore, tools: ToolsApi, clock: Clock) -> None:
+        self._chats, self._runs, self._shares, self._tools, self._clock = chats, runs, shares, tools, clock
+
+    async def conversation(self, tx: Transaction, principal: Principal, reference: str, need: Need) -> Any:
+        """The row called `reference`: my client id first, else the UUID of one I own or that is shared with me.
+
+        Raises UnknownConversation; ConversationReadOnly, NotTheOwner or SharedPermissionMissing for people it is shared with.
+        """
+        check_reference(reference)
+        row = await self._chats.find_own(tx, principal.id, reference, parse_id(reference))
+        if row is not None:
+            return row
+        row = await self._chats.by_id(tx, parse_id(reference))
+        if row is None:
+            raise UnknownConversation
+        await self._require(tx, principal, row, need)
+        return row
+
+    async def run(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> tuple[Any, Any]:
+        """A run and its conversation, for whoever may read the conversation. Raises UnknownRun, SharedPermissionMissing."""
+        row = await self._runs.get(tx, run_id)
+        found = await self._chats.by_id(tx, row.conversation_id) if row is not None else None
+        if row is None or found is None:
+            raise UnknownRun
+        try:
+            await self._require(tx, principal, found, "read")
+        except UnknownConversation:
+            raise UnknownRun from None
+        return row, found
+
+    async def _require(self, tx: Transaction, principal: Principal, row: Any, need: Need) -> None:
+        if row.owner_id == principal.id:
+            return
+        may_write = await self._shares.right(tx, row.id, principal.id, self._clock.now())
+        if may_write is None:
+            raise UnknownConversation
+        await self.require_permissions(tx, principal, row.id)
+        if need == "own":
+            raise NotTheOwner
+        if need == "write" and not may_write:
+            raise ConversationReadOnly
+
+    async def require_permissions(self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID) -> None:
+        """Raise SharedPermissionMissing unless the person holds every permission of every tool called in the conversation."""
+        used = await self._tools.permissions_used(tx, self._runs.ids_of(conversation_id))
+        if not used <= principal.permissions:
+            raise SharedPermissionMissing
+
+
+def check_reference(reference: str) -> None:
+    if not reference or len(reference) > CLIENT_ID_CHARS or not reference.isprintable():
+        raise InvalidInput(f"a conversation id has 1 to {CLIENT_ID_CHARS} printable characters")
