@@ -113,7 +113,10 @@ async def running_site(
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    config = uvicorn.Config(create_app(services, Background(services, alone=True)), log_config=None, ws="none", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        create_app(services, Background(services, alone=True)), log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1,
+        ws_max_size=configured.limits.live_frame_bytes,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the test runner's own handlers stay
     serving = asyncio.create_task(server._serve([listener]))

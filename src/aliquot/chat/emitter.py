@@ -85,7 +85,7 @@ class RunEventWriter:
             event = sealed.event
             self._bus.publish(str(event.run_id), event)
             if event.kind == RunStarted.kind:
-                self._bus.publish(conversation_channel(event), event)
+                self._bus.publish(_announced(event), event)
         if self._bus.linked:
             self._carry(events)
         self._written(len(events))
@@ -95,7 +95,7 @@ class RunEventWriter:
             data = self._store.pack(sealed)
             self._bus.carry(str(sealed.event.run_id), data)
             if sealed.event.kind == RunStarted.kind:
-                self._bus.carry(conversation_channel(sealed.event), data)
+                self._bus.carry(_announced(sealed.event), data)
 
     async def _flush(self) -> None:
         events, self._pending = self._pending, []
@@ -231,13 +231,20 @@ class RunEmitter:
         return sealed
 
 
-def conversation_channel(started: StoredEvent) -> str:
-    """Where the starts of all runs of a conversation are announced."""
-    return f"conversation:{msgspec.json.decode(started.payload, type=_Started).conversation_id}"
+def conversation_channel(conversation_id: uuid.UUID | str) -> str:
+    """Where the first events of all runs of a conversation are announced."""
+    return f"conversation:{conversation_id}"
 
 
 class _Started(msgspec.Struct):
     conversation_id: str
+
+
+_started = msgspec.json.Decoder(_Started)
+
+
+def _announced(started: StoredEvent) -> str:
+    return conversation_channel(_started.decode(started.payload).conversation_id)
 
 
 def _retrieve(future: "asyncio.Future[None]") -> None:

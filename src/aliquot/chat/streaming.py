@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from fastapi.responses import StreamingResponse
 
@@ -19,6 +19,8 @@ class Encoder(Protocol):
     """A wire format; implementations are in `web/wire`."""
 
     media_type: str
+    headers: ClassVar[dict[str, str]]
+    """Sent with the stream besides the usual ones."""
 
     def encode(self, event: StoredEvent) -> bytes: ...
 
@@ -29,7 +31,7 @@ class Encoder(Protocol):
 
 def stream(chat: ChatApi, run_id: uuid.UUID, encoder: Encoder, *, after: int = 0) -> StreamingResponse:
     """The run's events from `after` on. Closing the connection stops only this stream, never the run."""
-    headers = _HEADERS | {"X-Run-Id": str(run_id)}
+    headers = _HEADERS | encoder.headers | {"X-Run-Id": str(run_id)}
     return StreamingResponse(_frames(chat, run_id, encoder, after), media_type=encoder.media_type, headers=headers)
 
 

@@ -45,10 +45,10 @@ def _serve(settings: Settings, installation: Installation, listener: socket.sock
     background = Background(services, alone=installation.postgres is not None)
     config = uvicorn.Config(
         create_app(services, background),
-        loop="uvloop", http="httptools", ws="none", access_log=False, log_config=None, server_header=False, date_header=True,
+        loop="uvloop", http="httptools", ws="websockets-sansio", access_log=False, log_config=None, server_header=False, date_header=True,
         timeout_graceful_shutdown=max(1, int(settings.shutdown_seconds)), proxy_headers=False, h11_max_incomplete_event_size=65_536,
         ssl_certfile=str(settings.tls_cert) if settings.tls_cert else None, ssl_keyfile=str(settings.tls_key) if settings.tls_key else None,
-        timeout_keep_alive=30,
+        timeout_keep_alive=30, ws_max_size=settings.limits.live_frame_bytes, ws_ping_interval=20, ws_ping_timeout=20,
     )  # fmt: skip
     server = _Server(config, _FirstStart(services, installation, demo=demo))
     # uvicorn stops in order on these signals and then raises them once more, for whoever handled them before it: that must not

@@ -6,6 +6,7 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from aliquot.identity.address import client_address
 from aliquot.identity.api import IdentityApi
@@ -25,12 +26,12 @@ class IdentityServices(Protocol):
     settings: Settings
 
 
-def services_of(request: Request) -> IdentityServices:
+def services_of(request: HTTPConnection) -> IdentityServices:
     services: IdentityServices = request.app.state.services
     return services
 
 
-def address_of(request: Request) -> str:
+def address_of(request: HTTPConnection) -> str:
     """The client's address; X-Forwarded-For counts only behind the proxies named in the settings."""
     peer = request.client.host if request.client else None
     forwarded = ",".join(request.headers.getlist("x-forwarded-for"))

@@ -1,6 +1,6 @@
 """Format `chunks` (TracSeq, Lab Assistant): unnamed events `{"type": "chunk", …}`, one `completion`, then `[DONE]`."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from aliquot.chat.contracts import StoredEvent
 from aliquot.kernel.problems import Problem
@@ -13,6 +13,7 @@ class ChunksEncoder:
     """Collects citations and usage for the closing `completion`."""
 
     media_type = "text/event-stream"
+    headers: ClassVar[dict[str, str]] = {}
 
     def __init__(self) -> None:
         self._id = ""

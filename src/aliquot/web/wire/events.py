@@ -1,5 +1,7 @@
 """Format `events`: native Server-Sent Events, `event: <kind>`, `id: <seq>`, `data: {...}` (CONTRACT §2)."""
 
+from typing import ClassVar
+
 from aliquot.chat.contracts import StoredEvent
 from aliquot.kernel.problems import Problem
 from aliquot.web.wire.common import dumps
@@ -9,6 +11,7 @@ class EventsEncoder:
     """Stateless: the stored bytes are the data."""
 
     media_type = "text/event-stream"
+    headers: ClassVar[dict[str, str]] = {}
 
     def encode(self, event: StoredEvent) -> bytes:
         return b"event: %s\nid: %d\ndata: %s\n\n" % (event.kind.encode(), event.seq, event.payload)

@@ -1,6 +1,6 @@
 """OpenAI chat-completion chunks for `/v1/chat/completions` with `stream: true`."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from aliquot.chat.contracts import StoredEvent
 from aliquot.kernel.problems import Problem
@@ -11,6 +11,7 @@ class OpenAIEncoder:
     """`include_usage` follows `stream_options.include_usage`: a last chunk with empty `choices` and the usage."""
 
     media_type = "text/event-stream"
+    headers: ClassVar[dict[str, str]] = {}
 
     def __init__(self, model: str, created: int, *, include_usage: bool = False) -> None:
         self._model, self._created, self._include_usage = model, created, include_usage
