@@ -65,10 +65,6 @@ class NewConversation(Body):
     title: str | None = Field(None, max_length=500)
 
 
-class ChangedConversation(Body):
-    title: str
-
-
 class NewMessage(Body):
     content: str
     parent_id: uuid.UUID | None = None
@@ -202,13 +198,6 @@ async def cancel_run(run_id: str, services: ServicesDep, person: Person, key: Id
 # --- conversations
 
 
-@router.get("/api/conversations")
-async def list_conversations(services: ServicesDep, person: Person, limit: Limit = 50, after: str | None = None) -> Page[Conversation]:
-    async with services.db.begin() as tx:
-        items = await services.chat.conversations.recent(tx, person, limit, _cursor(after))
-    return Page(items=items, next=_next(items[-1].updated_at, items[-1].id) if len(items) == limit else None)
-
-
 @router.post("/api/conversations", status_code=201)
 async def create_conversation(services: ServicesDep, person: Person, body: NewConversation, key: IdempotencyKey = None) -> Conversation:
     said = json.dumps([body.client_id, body.title]).encode()
@@ -225,12 +214,6 @@ async def create_conversation(services: ServicesDep, person: Person, body: NewCo
 async def get_conversation(reference: str, services: ServicesDep, person: Person) -> Conversation:
     async with services.db.begin() as tx:
         return await services.chat.conversations.get(tx, person, reference)
-
-
-@router.patch("/api/conversations/{reference}")
-async def rename_conversation(reference: str, services: ServicesDep, person: Person, body: ChangedConversation) -> Conversation:
-    async with services.db.begin() as tx:
-        return await services.chat.conversations.rename(tx, person, reference, body.title)
 
 
 @router.delete("/api/conversations/{reference}", status_code=204)

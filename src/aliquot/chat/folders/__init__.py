@@ -1,1 +1,4 @@
-"""Folders of a person's conversations: a tree of sealed names, and what lies in it. It does not list conversations: `search` does."""
+"""How a person arranges conversations: folders (a tree of sealed names) and what lies in them, archive, pins, titles.
+
+It does not list conversations: `search` does.
+"""

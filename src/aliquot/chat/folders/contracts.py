@@ -57,3 +57,14 @@ class Change:
     parent_folder_id: uuid.UUID | None = None
     color: str | None = None
     icon: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrangement:
+    """What is to be changed of a conversation: the names in `fields`; of them only `folder_id` may be None."""
+
+    fields: frozenset[str]
+    title: str | None = None
+    archived: bool | None = None
+    pinned: bool | None = None
+    folder_id: uuid.UUID | None = None

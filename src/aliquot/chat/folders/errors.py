@@ -19,5 +19,9 @@ class FolderTooDeep(InvalidInput):
     code, sentence = "folder_too_deep", "Folders cannot be nested this deep."
 
 
+class TooManyPinned(Conflict):
+    code, sentence = "too_many_pinned", "There are too many pinned conversations; unpin one first."
+
+
 class TooManyFolders(Conflict):
     code, sentence = "too_many_folders", "There are too many folders; delete one first."

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field
 
 from aliquot.chat.api import ChatApi
 from aliquot.chat.contracts import Conversation
-from aliquot.chat.folders.contracts import Change, DeletedFolder, Folder, FolderTree
+from aliquot.chat.folders.contracts import Arrangement, Change, DeletedFolder, Folder, FolderTree
 from aliquot.chat.folders.errors import UnknownFolder
 from aliquot.identity.contracts import Principal
 from aliquot.identity.http import IdentityServices, require
@@ -44,6 +44,15 @@ class Place(Body):
     folder_id: uuid.UUID | None
 
 
+class ChangedConversation(Body):
+    """What is left out stays as it is."""
+
+    title: str = ""
+    archived: bool = False
+    pinned: bool = False
+    folder_id: uuid.UUID | None = None
+
+
 class FolderServices(IdentityServices, Protocol):
     """What these routes need of `app.state.services`."""
 
@@ -76,7 +85,9 @@ async def create_folder(
 ) -> Folder:
     """Make a folder; a repeated Idempotency-Key gives the one made before."""
     async with services.db.begin() as tx:
-        claim = await services.chat.idempotency.claim(tx, key=key, owner=person.id, route="POST /api/folders", body=await request.body())
+        claim = await services.identity.idempotency.claim(
+            tx, key=key, owner=person.id, route="POST /api/folders", body=await request.body()
+        )
         if claim.resource_id is not None:
             response.status_code = 200
             return await services.chat.folders.get(tx, person, uuid.UUID(claim.resource_id))
@@ -104,6 +115,14 @@ async def file_conversation(reference: str, services: ServicesDep, person: Perso
     """Lay a conversation into a folder; null takes it out."""
     async with services.db.begin() as tx:
         return await services.chat.folders.file(tx, person, reference, body.folder_id)
+
+
+@router.patch("/api/conversations/{reference}")
+async def change_conversation(reference: str, services: ServicesDep, person: Person, body: ChangedConversation) -> Conversation:
+    """Rename, archive, pin, lay into a folder: what the body names."""
+    wanted = Arrangement(fields=frozenset(body.model_fields_set), **body.model_dump())
+    async with services.db.begin() as tx:
+        return await services.chat.folders.arrange(tx, person, reference, wanted)
 
 
 def _change(body: NewFolder | ChangedFolder) -> Change:

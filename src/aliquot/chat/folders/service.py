@@ -1,11 +1,12 @@
 """Folders of a person: made, changed, moved, deleted. What lies in a deleted folder moves up; no conversation is ever lost."""
 
 import uuid
+from typing import Any, Literal
 
 from aliquot.chat.contracts import Conversation
 from aliquot.chat.conversations import Conversations
-from aliquot.chat.folders.contracts import Change, DeletedFolder, Folder, FolderTree, Renamed
-from aliquot.chat.folders.errors import FolderCycle, FolderNameTaken, FolderTooDeep, TooManyFolders, UnknownFolder
+from aliquot.chat.folders.contracts import Arrangement, Change, DeletedFolder, Folder, FolderTree, Renamed
+from aliquot.chat.folders.errors import FolderCycle, FolderNameTaken, FolderTooDeep, TooManyFolders, TooManyPinned, UnknownFolder
 from aliquot.chat.folders.store import FolderStore, Held
 from aliquot.chat.folders.tree import NAME_CHARS, children, clean_name, free_name, height, same_name_key, way_up
 from aliquot.identity.contracts import Principal
@@ -69,7 +70,7 @@ class Folders:
         if parent_id != before.parent_folder_id:
             self._check_place(held, folder_id, parent_id)
         self._check_name(held, principal, folder_id, parent_id, name)
-        values = {field: getattr(change, field) for field in ("color", "icon") if field in change.fields}
+        values: dict[str, Any] = {field: getattr(change, field) for field in ("color", "icon") if field in change.fields}
         values |= {"parent_folder_id": parent_id, "updated_at": self._clock.now()}
         await self._store.update(tx, principal.id, folder_id, name if name != before.name else None, values)
         content = {"name": name.encode()} if name != before.name else {}
@@ -107,6 +108,29 @@ class Folders:
             await self._store.put_conversation(tx, row.id, folder_id)
             await self._audit(tx, principal, "conversation.filed", "conversation", row.id)
         return await self._conversations.get(tx, principal, reference)
+
+    async def arrange(self, tx: Transaction, principal: Principal, reference: str, wanted: Arrangement) -> Conversation:
+        """Rename, file, archive and pin one's own conversation, all of it or nothing. Raises TooManyPinned and what `file` raises."""
+        if "title" in wanted.fields:
+            await self._conversations.rename(tx, principal, reference, wanted.title or "")
+        if "folder_id" in wanted.fields:
+            await self.file(tx, principal, reference, wanted.folder_id)
+        if wanted.fields & {"archived", "pinned"}:
+            await self._store.lock(tx, principal.id)
+            row = await self._conversations.find(tx, principal, reference)
+            if "archived" in wanted.fields:
+                await self._mark(tx, principal, row, "archived", on=bool(wanted.archived))
+            if "pinned" in wanted.fields:
+                await self._mark(tx, principal, row, "pinned", on=bool(wanted.pinned))
+        return await self._conversations.get(tx, principal, reference)
+
+    async def _mark(self, tx: Transaction, principal: Principal, row: Any, what: Literal["archived", "pinned"], *, on: bool) -> None:
+        if (getattr(row, f"{what}_at") is not None) == on:
+            return
+        if what == "pinned" and on and await self._store.pinned(tx, principal.id) >= self._limits.pinned_conversations:
+            raise TooManyPinned(f"At most {self._limits.pinned_conversations} conversations can be pinned; unpin one first.")
+        await self._store.mark(tx, row.id, f"{what}_at", self._clock.now() if on else None)
+        await self._audit(tx, principal, f"conversation.{'' if on else 'un'}{what}", "conversation", row.id)
 
     # --- what must hold
 

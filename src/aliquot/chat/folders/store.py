@@ -73,6 +73,15 @@ class FolderStore:
     async def put_conversation(self, tx: Transaction, conversation_id: uuid.UUID, folder_id: uuid.UUID | None) -> None:
         await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(folder_id=folder_id))
 
+    async def mark(self, tx: Transaction, conversation_id: uuid.UUID, column: str, at: datetime | None) -> None:
+        """Set or clear `archived_at` or `pinned_at`."""
+        await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values({column: at}))
+
+    async def pinned(self, tx: Transaction, owner_id: uuid.UUID) -> int:
+        c = conversation.c
+        pinned = (c.owner_id == owner_id, c.pinned_at.is_not(None), c.deleted_at.is_(None))
+        return int(await tx.scalar(select(func.count()).where(*pinned)))
+
     def name_hash(self, owner_id: uuid.UUID, name: str) -> bytes:
         """Equal for names that are the same to a person, under the owner's key."""
         return hmac.digest(self._vault.derive_for(owner_id, "chat.folder_name"), same_name_key(name).encode(), "sha256")
