@@ -40,7 +40,8 @@ from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import ToolFacts
 from aliquot.policy.restated import RestatedApprovals, RestatedDecisions
-from aliquot.policy.signatures import PasswordSignatures
+from aliquot.policy.signatures import ApprovalSignatures
+from aliquot.records.signatures.api import SignaturesApi
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
 from aliquot.tools.contracts import ToolContext
@@ -78,6 +79,7 @@ class Services:
     rechecker: Rechecker
     sequencer: Sequencer
     identity: IdentityApi
+    signatures: SignaturesApi
     policy: PolicyApi
     tools: ToolsApi
     models: ModelsApi
@@ -106,7 +108,9 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     sequencer = Sequencer(sequencer_db, files, key, clock)
     ledger = LedgerApi(vault, clock, wake=sequencer.wake, key=key, witnesses=witnesses_of(settings))
     identity = IdentityApi(vault, ledger, clock, settings, limiter=limiter)
-    policy = PolicyApi(ledger, vault, clock, settings, verify_signature=PasswordSignatures(identity))
+    signatures = SignaturesApi(identity=identity, ledger=ledger, vault=vault, clock=clock, settings=settings)
+    decisions = ApprovalSignatures(signatures)
+    policy = PolicyApi(ledger, vault, clock, settings, verify_signature=decisions, leave_signature=decisions.leave)
     models = ModelsApi(settings, db, ledger, clock)
     lab = LabApi(ledger=ledger, clock=clock, settings=settings, vault=vault)
     registry = Registry()
@@ -121,13 +125,15 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     live = LiveApi(
         chat=chat, identity=identity, policy=policy, db=db, vault=vault, clock=clock, limits=settings.limits, metrics=metrics, link=link
     )
+    for kind in (*policy.signable, *lab.signable, chat.signable):
+        signatures.register(kind)
     policy.continue_run = chat.continue_after
     policy.tell_undecided(chat.end_wait)
     rechecker = Rechecker(db, ledger, vault, clock, _restated(vault))
     services = Services(
         settings=settings, clock=clock, db=db, sequencer_db=sequencer_db, vault=vault, metrics=metrics, limiter=limiter, jobs=jobs,
         loops=loops, ledger=ledger, log_keys=key, rechecker=rechecker,
-        sequencer=sequencer, identity=identity, policy=policy, tools=tools, models=models, lab=lab,
+        sequencer=sequencer, identity=identity, signatures=signatures, policy=policy, tools=tools, models=models, lab=lab,
         routing=routing, chat=chat, live=live, link=link,
     )  # fmt: skip
     _register_loops(services)

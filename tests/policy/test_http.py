@@ -26,7 +26,9 @@ from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import ToolFacts
 from aliquot.policy.http import router
-from aliquot.policy.signatures import PasswordSignatures
+from aliquot.policy.signatures import ApprovalSignatures
+from aliquot.records.signatures.api import SignaturesApi
+from aliquot.records.signatures.http import router as signatures_router
 from tests.conftest import ManualClock
 from tests.policy.conftest import PREVIEW, READ, START_RUN, STOP_RUN, query
 
@@ -42,6 +44,7 @@ class Site:
     db: Database
     settings: Settings
     policy: PolicyApi
+    signatures: SignaturesApi
     clock: ManualClock
     app: FastAPI = field(default_factory=FastAPI)
     continued: list[uuid.UUID] = field(default_factory=list)
@@ -61,6 +64,7 @@ class Site:
     async def make(self, email: str, *roles: str) -> Principal:
         async with self.db.begin() as tx:
             made = await self.identity.create_person(tx, email=email, name=email, roles=roles, password=PASSWORD)
+            await self.signatures.accept_for(tx, made.person.id)
             return await self.identity.principal(tx, made.person.id)
 
     async def enter(self, email: str) -> httpx2.AsyncClient:
@@ -91,8 +95,12 @@ class Site:
 async def site(database: Database, vault: Vault, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Site]:
     settings, ledger = Settings(data_dir=tmp_path), LedgerApi(vault, clock)
     identity = IdentityApi(vault, ledger, clock, settings, passwords=Passwords(Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1)))
-    policy = PolicyApi(ledger, vault, clock, settings, verify_signature=PasswordSignatures(identity))
-    made = Site(identity=identity, db=database, settings=settings, policy=policy, clock=clock)
+    signatures = SignaturesApi(identity=identity, ledger=ledger, vault=vault, clock=clock, settings=settings)
+    decisions = ApprovalSignatures(signatures)
+    policy = PolicyApi(ledger, vault, clock, settings, verify_signature=decisions, leave_signature=decisions.leave)
+    for kind in policy.signable:
+        signatures.register(kind)
+    made = Site(identity=identity, db=database, settings=settings, policy=policy, signatures=signatures, clock=clock)
 
     async def continue_run(_: Transaction, run_id: uuid.UUID) -> None:
         made.continued.append(run_id)
@@ -101,6 +109,7 @@ async def site(database: Database, vault: Vault, clock: ManualClock, tmp_path: P
     made.app.state.services = made
     made.app.include_router(identity_router)
     made.app.include_router(router)
+    made.app.include_router(signatures_router)
     install_problem_handlers(made.app)
     yield made
     for client in made.clients:
@@ -169,13 +178,20 @@ async def test_a_signature_takes_the_signers_own_password(site: Site) -> None:
     assert problem(otp) == (403, "signature_refused")
     assert problem(await reviewer.post(path, json={"decision": "approve", "signature": {**signed, "meaning": "joy"}})) == (
         422,
-        "invalid_input",
+        "unknown_meaning",
     )
     assert site.continued == []
 
     answer = await reviewer.post(path, json={"decision": "approve", "signature": signed})
     assert (answer.status_code, answer.json()["approval"]["state"]) == (202, "approved")
     assert await site.refusals() == ["own_request", "signature_refused", "signature_refused"]
+
+    left = (await reviewer.get(f"/api/records/approval/{asked}/signatures")).json()["items"]
+    assert [(one["meaning"], one["printed_name"], one["sha256"], one["content"]) for one in left] == [
+        ("approval", "r@demo.lab", answer.json()["approval"]["binding_sha256"], "current")
+    ]
+    again = await reviewer.post(f"/api/records/approval/{asked}/signatures", json={"meaning": "review", "password": PASSWORD})
+    assert problem(again) == (409, "not_signable"), "an approval is signed by deciding it"
 
 
 async def test_guessing_the_password_of_a_signature_locks(site: Site) -> None:

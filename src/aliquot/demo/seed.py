@@ -25,4 +25,6 @@ async def seed(services: Services, password: str) -> None:
         for demo in DEMO_PEOPLE:
             made = await services.identity.create_person(tx, email=demo.email, name=demo.name, roles=[demo.role], password=password)
             people[demo.role] = made.person.id
+            if made.person.may_sign:
+                await services.signatures.accept_for(tx, made.person.id)
         await seed_laboratory(tx, services.lab, people)

@@ -30,11 +30,13 @@ from aliquot.lab.drivers import Driver
 from aliquot.lab.drivers.simulated import SimulatedDriver
 from aliquot.lab.rules import newest_protocol
 from aliquot.lab.service import LabService
+from aliquot.lab.signable import SignableProtocols, SignableRuns
 from aliquot.lab.views import Views
 from aliquot.ledger.api import LedgerApi
 from aliquot.platform.db import Transaction
 from aliquot.platform.settings import Settings
 from aliquot.platform.vault import Vault
+from aliquot.records.signatures.contracts import SignableKind
 
 LIMIT_MAX = 200
 _QUERY_CHARS_MAX = 200
@@ -61,6 +63,8 @@ class LabApi:
         self._views = Views(vault, drivers if drivers is not None else {"simulated": SimulatedDriver(settings.simulation_speed)})
         self._service = LabService(ledger=ledger, clock=clock, vault=vault, views=self._views)
         self._catalogue = Catalogue(self._service, self._views, vault, clock)
+        self.signable: tuple[SignableKind, ...] = (SignableRuns(self._views, vault, clock), SignableProtocols(ledger))
+        """What can be signed here; bootstrap registers it."""
 
     # ---- reading
 

@@ -152,6 +152,10 @@ async def run_by_code(tx: Transaction, code: str) -> RunRow | None:
     return await _one_run(tx, instrument_run.c.code == code)
 
 
+async def run_by_id(tx: Transaction, run_id: uuid.UUID) -> RunRow | None:
+    return await _one_run(tx, instrument_run.c.id == run_id)
+
+
 async def run_by_key(tx: Transaction, key: str) -> RunRow | None:
     return await _one_run(tx, instrument_run.c.idempotency_key == key)
 

@@ -37,7 +37,9 @@ from aliquot.policy.contracts import (
 )
 from aliquot.policy.engine import Engine
 from aliquot.policy.errors import RecordedRefusal
-from aliquot.policy.service import Approvals
+from aliquot.policy.service import Approvals, LeaveSignature
+from aliquot.policy.signable import SignableApprovals, SignableBundles
+from aliquot.records.signatures.contracts import SignableKind
 
 _INPUT_KEY = "policy/input"
 
@@ -47,7 +49,7 @@ class PolicyApi:
 
     def __init__(
         self, ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings, *, verify_signature: VerifySignature,
-        continue_run: ContinueRun | None = None, bundle: BundleSource | None = None,
+        continue_run: ContinueRun | None = None, bundle: BundleSource | None = None, leave_signature: LeaveSignature | None = None,
     ) -> None:  # fmt: skip
         """`bundle` is the shipped one unless given. Raises BundleRefused for one that does not hold: there is no start without a policy.
 
@@ -57,8 +59,14 @@ class PolicyApi:
         self._vault = vault
         self._clock = clock
         self._settings = settings
-        self._engine = Engine.load(bundle or default_source(), vault.derive(_INPUT_KEY))
-        self._approvals = Approvals(ledger, vault, clock, seconds=settings.limits.approval_seconds, verify_signature=verify_signature)
+        self._source = bundle or default_source()
+        self._engine = Engine.load(self._source, vault.derive(_INPUT_KEY))
+        self._approvals = Approvals(
+            ledger, vault, clock, seconds=settings.limits.approval_seconds, verify_signature=verify_signature,
+            leave_signature=leave_signature,
+        )  # fmt: skip
+        self.signable: tuple[SignableKind, ...] = (SignableBundles(lambda: self._source), SignableApprovals(vault))
+        """What can be signed here; bootstrap registers it."""
         self.continue_run: ContinueRun = continue_run or _continue_nothing
 
     @property
@@ -68,7 +76,7 @@ class PolicyApi:
 
     def use_bundle(self, source: BundleSource) -> None:
         """Replace the active bundle in one step. Raises BundleRefused and keeps the old one when `source` does not hold."""
-        self._engine = Engine.load(source, self._vault.derive(_INPUT_KEY))
+        self._engine, self._source = Engine.load(source, self._vault.derive(_INPUT_KEY)), source
 
     def tell_undecided(self, end_wait: EndWait) -> None:
         """Who is told of approvals that ended without a decision (bootstrap binds it to chat)."""

@@ -43,15 +43,17 @@ class Request:
 
     def binding(self) -> str:
         """H(JCS{…}) over everything an approval must not be separated from (DESIGN §4.5)."""
-        return content_hash(
-            {
-                "approval": self.approval_id, "arguments": self.arguments, "call": self.call_id, "created": self.created_at,
-                "expires": self.expires_at, "nonce": self.nonce, "obligations": list(self.decision.obligations),
-                "policy_version": self.decision.policy_version, "preview_sha256": preview_sha256(self.preview),
-                "requester": self.requester, "resource_versions": dict(self.preview.resource_versions), "run": self.run,
-                "tainted": self.tainted, "tool": self.tool, "tool_schema_sha256": self.tool_schema_sha256,
-            }
-        )  # fmt: skip
+        return content_hash(self.bound())
+
+    def bound(self) -> dict[str, Any]:
+        """What `binding` hashes, and what a signature under the decision signs."""
+        return {
+            "approval": self.approval_id, "arguments": self.arguments, "call": self.call_id, "created": self.created_at,
+            "expires": self.expires_at, "nonce": self.nonce, "obligations": list(self.decision.obligations),
+            "policy_version": self.decision.policy_version, "preview_sha256": preview_sha256(self.preview),
+            "requester": self.requester, "resource_versions": dict(self.preview.resource_versions), "run": self.run,
+            "tainted": self.tainted, "tool": self.tool, "tool_schema_sha256": self.tool_schema_sha256,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

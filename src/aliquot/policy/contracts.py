@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Timestamp
 from aliquot.platform.db import Transaction
+from aliquot.records.signatures.contracts import Proof
 
 Effect = Literal["read", "write", "external", "instrument"]
 Verdict = Literal["allow", "deny", "confirm"]
@@ -110,7 +111,8 @@ class Approval:
     """Whether the person who asks may decide it now."""
 
 
-Meaning = Literal["authorship", "review", "approval", "responsibility", "rejection"]
+Meaning = str
+"""One of the site's `signature_meanings`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,9 @@ class Signed:
 
     printed_name: str
     """The signer's name as it was at that moment (21 CFR 11.50)."""
+    person: Principal | None = None
+    proof: Proof | None = None
+    """What the signature record is made of; None from a verifier that leaves none."""
 
 
 class VerifySignature(Protocol):

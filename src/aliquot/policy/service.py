@@ -4,10 +4,10 @@ Every step is a compare-and-swap on the row with its audit event in the same tra
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -56,11 +56,23 @@ _ENDS: dict[ExecutionOutcome, ApprovalState] = {"ok": "done", "failed": "failed"
 _OUTCOMES: dict[ExecutionOutcome, Outcome] = {"ok": "ok", "failed": "failed", "unknown": "unknown"}
 
 
+class LeaveSignature(Protocol):
+    """Stores the signature under a decision, bound to what the approval binds, in the decision's transaction."""
+
+    def __call__(
+        self, tx: Transaction, row: ApprovalRow, request: approvals.Request, meaning: str, signed: Signed, reason: str | None
+    ) -> Awaitable[None]: ...
+
+
 class Approvals:
     """Stores, decides and spends approvals."""
 
-    def __init__(self, ledger: LedgerApi, vault: Vault, clock: Clock, *, seconds: int, verify_signature: VerifySignature) -> None:
+    def __init__(
+        self, ledger: LedgerApi, vault: Vault, clock: Clock, *, seconds: int, verify_signature: VerifySignature,
+        leave_signature: LeaveSignature | None = None,
+    ) -> None:  # fmt: skip
         """`seconds` is how long a request stands."""
+        self._leave_signature = leave_signature
         self._ledger = ledger
         self._vault = vault
         self._clock = clock
@@ -119,6 +131,8 @@ class Approvals:
             tx, moved, f"approval.{target}", principal, reason=ruling.meaning, content={"ruling": canonical_json(asdict(ruling))},
             subject=principal.id,
         )  # fmt: skip
+        if signed is not None and self._leave_signature is not None:
+            await self._leave_signature(tx, moved, request, signed[0], signed[1], reason)
         await continue_run(tx, next_run)
         return approvals.as_approval(self._vault, moved, now, principal)
 
@@ -264,6 +278,8 @@ class Approvals:
             raise SignatureRequired("An approval cannot be signed with the meaning rejection.")
         try:
             return signature.meaning, await self._verify_signature(tx, principal, signature)
+        except InvalidInput:
+            raise
         except Problem as problem:
             refusal = SignatureRefused(problem.detail, retry_after=problem.retry_after, cause=problem.code)
             raise await self._refused(tx, row, principal, refusal) from problem

@@ -1,28 +1,31 @@
-"""Signing with the password: the session says who, the password proves it again (21 CFR 11.200(a)(1)).
+"""Signatures under decisions: proven as every signature (`records.signatures`), and left as records of their own."""
 
-Stands in until `records` offers signatures of its own; one-time passwords are refused here.
-"""
-
-from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
+from aliquot.kernel.problems import InvalidInput
 from aliquot.platform.db import Transaction
+from aliquot.policy.approvals import Request
 from aliquot.policy.contracts import Signature, Signed
-from aliquot.policy.errors import MayNotSign, SignatureRequired
+from aliquot.policy.signable import signable_approval
+from aliquot.policy.store import ApprovalRow
+from aliquot.records.signatures.api import SignaturesApi
+from aliquot.records.signatures.contracts import Secrets
 
 
-class PasswordSignatures:
-    """A `VerifySignature` over identity: the right to sign and the password are those of this moment."""
+class ApprovalSignatures:
+    """A `VerifySignature` over the site's signatures, and what leaves the signature once the decision stands."""
 
-    def __init__(self, identity: IdentityApi) -> None:
-        self._identity = identity
+    def __init__(self, signatures: SignaturesApi) -> None:
+        self._signatures = signatures
 
     async def __call__(self, tx: Transaction, principal: Principal, signature: Signature) -> Signed:
-        if signature.password is None:
-            raise SignatureRequired("Sign with your password; one-time passwords are not set up here.")
-        person = await self._identity.person(tx, principal.id)
-        if not person.active or not person.may_sign:
-            raise MayNotSign
-        refusal = await self._identity.confirm_password(tx, principal, signature.password)
-        if refusal is not None:
-            raise refusal
-        return Signed(printed_name=person.name)
+        self._signatures.check(signature.meaning, None)
+        secrets = Secrets(password=signature.password, otp=signature.otp)
+        person, proof = await self._signatures.prove(tx, principal, secrets)
+        return Signed(printed_name=person.name, person=person, proof=proof)
+
+    async def leave(self, tx: Transaction, row: ApprovalRow, request: Request, meaning: str, signed: Signed, reason: str | None) -> None:
+        """Store the signature bound to the approval's hash. Called after the decision won, in its transaction."""
+        if signed.person is None or signed.proof is None:
+            raise InvalidInput("This signature was not verified here.")
+        record = signable_approval(row, request)
+        await self._signatures.leave(tx, signed.person, record, meaning=meaning, proof=signed.proof, reason=reason or None)

@@ -25,6 +25,7 @@ from aliquot.platform.http import bug_response, install_problem_handlers
 from aliquot.policy.http import router as policy_router
 from aliquot.records.anchors.http import router as anchors_router
 from aliquot.records.http import router as records_router
+from aliquot.records.signatures.http import router as signatures_router
 from aliquot.tools.http import router as tools_router
 from aliquot.web.agui import router as agui_router
 from aliquot.web.aliases import Aliases
@@ -42,6 +43,7 @@ log = structlog.get_logger(__name__)
 
 _ROUTERS = (
     health_router, limits_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
+    signatures_router,
     anchors_router,
     openai_router, folders_router, search_router, tool_calls_router, live_router, agui_router,
 )  # fmt: skip

@@ -29,8 +29,8 @@ class SignableRecord:
     """RFC 8785 JSON of all that is signed; holds kind, id, version and part, so that no two records have the same bytes."""
     authors: frozenset[uuid.UUID]
     """Whose work it is, as far as known."""
-    subject: uuid.UUID
-    """Whose key seals the copy of the content that is kept with the signature."""
+    subjects: tuple[uuid.UUID, ...]
+    """Whose keys seal the copy of the content that is kept: all of those the record itself lies under. Erasing one erases the copy."""
 
     @property
     def sha256(self) -> str:
@@ -85,7 +85,7 @@ class Proof:
 
 
 SignatureState = Literal["pending", "final"]
-ContentState = Literal["current", "superseded", "altered", "damaged"]
+ContentState = Literal["current", "superseded", "altered", "damaged", "erased"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,8 @@ class Signature:
     state: SignatureState
     """Final once a signed checkpoint of the log covers it."""
     content: ContentState
-    """How the record stands to what was signed: still this version, a later one, or (a fault) changed without a new version."""
+    """How the record stands to what was signed: still this version, a later one, erased, or (faults) changed without a new version,
+    or the signature itself does not hold together."""
     event_id: uuid.UUID
     statement_sha256: str
     """Of the signed statement: the event of the log holds it, and the statement is a line of `signatures.jsonl` in an export."""
