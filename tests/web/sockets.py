@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import secrets
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import httpx2
 import websockets
 
+from aliquot.chat.sharing.tables import conversation_share, conversation_share_person
+from aliquot.kernel.ids import new_id
 from tests.site import Site
 
 Frame = dict[str, Any]
@@ -77,3 +81,22 @@ async def connected(site: Site, credential: str | None, conversation: str, **opt
     url = f"{site.url.replace('http', 'ws')}{path}" + (f"?token={credential}" if credential is not None else "")
     async with websockets.connect(url, **options) as raw:
         yield Socket(raw)
+
+
+async def share(site: Site, conversation_id: str, *roles: str, write: bool = True) -> uuid.UUID:
+    """Share a conversation of the scientist with the demo people of these roles; the share."""
+    made = new_id()
+    values = {
+        "id": made, "conversation_id": uuid.UUID(conversation_id), "made_by": site.people["scientist"], "public": False, "may_write": write,
+        "token_hash": secrets.token_bytes(32), "created_at": site.services.clock.now(),
+    }  # fmt: skip
+    async with site.services.db.begin() as tx:
+        await tx.execute(conversation_share.insert().values(**values))
+        for role in roles:
+            await tx.execute(conversation_share_person.insert().values(share_id=made, person_id=site.people[role]))
+    return made
+
+
+async def unshare(site: Site, made: uuid.UUID) -> None:
+    async with site.services.db.begin() as tx:
+        await tx.execute(conversation_share.update().where(conversation_share.c.id == made).values(revoked_at=site.services.clock.now()))

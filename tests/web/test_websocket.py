@@ -28,7 +28,9 @@ async def test_a_question_is_heard_from_the_message_to_the_whole_answer(model_si
         hello = await ws.next()
         assert hello["type"] == "connection"
         assert hello["user"]["email"] == "scientist@demo.lab"
-        assert (await ws.next())["users"] == [{"id": hello["user"]["id"], "name": hello["user"]["name"]}] if hello["conversation_id"] else True
+        assert (
+            (await ws.next())["users"] == [{"id": hello["user"]["id"], "name": hello["user"]["name"]}] if hello["conversation_id"] else True
+        )
         await ws.send("message", content="Is PCR-02 ready?")
         done = await ws.until("message_complete")
         message = ws.of("message")[0]

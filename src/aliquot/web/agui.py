@@ -98,7 +98,7 @@ async def run_agent(
 
 async def _known(services: Services, tx: Transaction, person: Principal, thread: str) -> bool:
     try:
-        await services.chat.conversations.find(tx, person, thread)
+        await services.chat.conversations.find(tx, person, thread, "write")
     except UnknownConversation:
         return False
     return True

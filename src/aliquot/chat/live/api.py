@@ -25,7 +25,7 @@ from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock, rfc3339
 from aliquot.kernel.ids import new_id, parse_id
-from aliquot.kernel.problems import RateLimited, Unauthenticated, Unavailable
+from aliquot.kernel.problems import Forbidden, RateLimited, Unauthenticated, Unavailable
 from aliquot.platform.bus import Bus, Link
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.loops import Loops
@@ -90,7 +90,7 @@ class LiveApi:
         """The conversation; None when the first message will make it."""
         async with self._db.begin() as tx:
             try:
-                found: uuid.UUID = (await self._chat.conversations.find(tx, principal, reference)).id
+                found: uuid.UUID = (await self._chat.conversations.find(tx, principal, reference, "read")).id
             except UnknownConversation:
                 if parse_id(reference) is not None:
                     raise
@@ -196,10 +196,10 @@ class LiveApi:
                 return NOT_ALLOWED, None
             connection.principal = principal
             reference = connection.reference if room is None else str(room.conversation_id)
-            found = await self._chat.conversations.find(tx, principal, reference)
+            found = await self._chat.conversations.find(tx, principal, reference, "read")
         except Unauthenticated:
             return LOGGED_OUT, None
-        except UnknownConversation:
+        except (UnknownConversation, Forbidden):
             return (None if room is None else NO_CONVERSATION), None
         return None, (found.id if room is None else None)
 

@@ -1,0 +1,101 @@
+"""Several people in one shared conversation, and what ends a connection while it stands."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from aliquot.platform.settings import Limits
+from tests.chat.conftest import model_host, model_server, model_site  # noqa: F401 - fixtures
+from tests.conftest import Urls
+from tests.peers.models_server import ModelServer, Turn
+from tests.site import Seeded, Site, running_site, seeded, seeded_urls, site  # noqa: F401 - fixtures
+from tests.web.sockets import connected, share, token, unshare
+
+
+async def test_everybody_in_a_conversation_sees_the_same(model_site: Site, model_server: ModelServer) -> None:  # noqa: F811
+    model_server.script(Turn(text="one two three", itl=0.01), Turn(text="four five six", itl=0.01))
+    scientist, reviewer = await model_site.client("scientist"), await model_site.client("reviewer")
+    made = (await scientist.post("/api/conversations", json={"title": "Together"})).json()["id"]
+    await share(model_site, made, "reviewer")
+    async with connected(model_site, token(scientist), made) as mine, connected(model_site, token(reviewer), made) as theirs:
+        await theirs.until("presence")
+        while len(mine.heard[-1]["users"] if mine.of("presence") else ()) < 2:
+            await mine.until("presence")
+        assert [u["id"] for u in mine.heard[-1]["users"]] == [u["id"] for u in theirs.of("presence")[-1]["users"]]
+        await mine.send("typing")
+        assert (await theirs.until("typing"))["user"]["id"] == str(model_site.people["scientist"])
+        await mine.send("typing", active=False)
+        assert (await theirs.until("typing"))["active"] is False
+        for asker in (mine, theirs):  # each asks once, both hear both
+            await asker.send("message", content=f"Question of {id(asker)}")
+            await mine.until("message_complete")
+            await theirs.until("message_complete")
+        told = [[f for f in ws.heard if "run_id" in f] for ws in (mine, theirs)]
+        assert told[0] == told[1]
+        assert [f["user"]["id"] for f in mine.of("message")] == [str(model_site.people[r]) for r in ("scientist", "reviewer")]
+        assert not mine.of("typing")
+        await theirs.raw.close()
+        assert [u["id"] for u in (await mine.until("presence"))["users"]] == [str(model_site.people["scientist"])]
+
+
+async def test_two_tabs_of_a_conversation_that_does_not_exist_yet(model_site: Site, model_server: ModelServer) -> None:  # noqa: F811
+    model_server.script(Turn(text="Hello."))
+    client = await model_site.client("scientist")
+    async with connected(model_site, token(client), "new") as first, connected(model_site, token(client), "new") as second:
+        assert (await second.next())["conversation_id"] is None
+        await first.send("message", content="Hi")
+        done = await first.until("message_complete")
+        await model_site.services.live.recheck()  # the loop that runs every few seconds
+        again = await second.until("message_complete")
+        assert again == done
+        assert second.seqs(done["run_id"]) == first.seqs(done["run_id"])
+
+
+async def test_readers_may_not_write_and_say_nothing_to_those_who_left(site: Site) -> None:  # noqa: F811
+    scientist, viewer, clinician = [await site.client(role) for role in ("scientist", "viewer", "clinician")]
+    made = (await scientist.post("/api/conversations", json={"title": "Look"})).json()["id"]
+    await share(site, made, "viewer", write=False)
+    async with connected(site, token(viewer), made) as ws:
+        await ws.send("message", content="May I?")
+        refused = await ws.until("error")
+        assert (refused["of"], refused["retryable"]) == ("message", False)
+        assert "run_id" not in refused
+        await ws.send("cancel")
+        assert (await ws.until("error"))["of"] == "cancel"
+    with pytest.raises(Exception, match="404"):
+        async with connected(site, token(clinician), made):
+            pass
+
+
+@pytest.fixture
+async def strict(seeded_urls: Urls, seeded: Seeded, tmp_path: Path):  # noqa: F811, ANN201
+    """A site that looks at its connections all the time."""
+    limits = Limits(live_recheck_seconds=0.05)
+    async with running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, limits=limits) as running:
+        yield running
+
+
+async def test_what_ends_a_standing_connection(strict: Site) -> None:
+    """Log-out, a share that is taken back, a disabled person, an API key that is revoked: each within moments, with its code."""
+    scientist, reviewer, admin = [await strict.client(role) for role in ("scientist", "reviewer", "admin")]
+    made = (await scientist.post("/api/conversations", json={"title": "Ends"})).json()["id"]
+    shared = await share(strict, made, "reviewer")
+    key = (await reviewer.post("/api/auth/keys", json={"name": "program"})).json()
+    viewer = await strict.client("viewer")
+    async with (
+        connected(strict, token(scientist), made) as out,
+        connected(strict, token(reviewer), made) as unshared,
+        connected(strict, None, "prog", additional_headers={"Authorization": f"Bearer {key['secret']}"}) as program,
+        connected(strict, token(viewer), "mine") as disabled,
+    ):
+        await unshare(strict, shared)
+        assert await asyncio.wait_for(unshared.closed(), 5) == 4404
+        await reviewer.delete(f"/api/auth/keys/{key['key']['id']}")
+        assert await asyncio.wait_for(program.closed(), 5) == 4401
+        await scientist.post("/api/auth/logout")
+        assert await asyncio.wait_for(out.closed(), 5) == 4401
+        person = strict.people["viewer"]
+        changed = await admin.patch(f"/api/admin/users/{person}", json={"active": False})
+        assert changed.status_code == 200, changed.text
+        assert await asyncio.wait_for(disabled.closed(), 5) == 4401
