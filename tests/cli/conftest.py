@@ -188,7 +188,7 @@ class Client:
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     def environment(self, **more: str) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ", "PYTHONPATH") if name in os.environ}
         return kept | {"HOME": str(self.home), "TERM": "xterm", "PYTHONUTF8": "1", "COLUMNS": "100", "ALIQUOT_URL": self.url} | more
 
     async def start(self, *arguments: str, **environment: str) -> asyncio.subprocess.Process:

@@ -199,3 +199,17 @@ async def test_the_conversation_goes_on_with_continue(site: Site, client: Client
     ):
         assert expected in ended.out
     assert os.linesep in ended.out
+
+
+async def test_the_server_of_this_folder_is_asked_unless_another_is_named(site: Site, client: Clients) -> None:
+    port = site.url.rsplit(":", 1)[1]
+    here, token = client(site.url), await token_of(site)
+    by_environment = await here.run("Is PCR-02 ready?", ALIQUOT_URL="", ALIQUOT_PORT=port, ALIQUOT_TOKEN=token)
+    assert (by_environment.code, "idle" in by_environment.out) == (0, True), by_environment.err
+    (here.home / "aliquot.toml").write_text(f"host = '0.0.0.0'\nport = {port}\n")
+    by_file = await here.run("Is PCR-02 ready?", ALIQUOT_URL="", ALIQUOT_TOKEN=token)
+    assert (by_file.code, "idle" in by_file.out) == (0, True), by_file.err
+    (here.home / "aliquot.toml").write_text("host = '192.0.2.1'\n")  # nobody's file decides where a token goes
+    elsewhere = await here.run("Is PCR-02 ready?", ALIQUOT_URL="", ALIQUOT_TOKEN=token)
+    assert (elsewhere.code, elsewhere.out) == (2, "")
+    assert "--url" in elsewhere.err

@@ -6,6 +6,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+import aliquot
 from aliquot.cli import common, main
 from aliquot.cli.main import app
 from tests.conftest import Urls
@@ -21,6 +22,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (common, main):
         monkeypatch.setattr(module, "configure_logs", lambda **_: None)  # it would outlive the test
     return tmp_path
+
+
+def test_the_version_is_said(folder: Path) -> None:
+    assert run("--version").stdout == f"aliquot {aliquot.__version__}\n"
 
 
 def run(*arguments: str) -> Result:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import aliquot
 from aliquot.cli.chat.command import chat
 from aliquot.cli.common import read_settings, sentences
 from aliquot.cli.log import app as log
@@ -14,15 +15,26 @@ from aliquot.cli.user import app as user
 from aliquot.platform.settings import SettingsError
 from aliquot.platform.telemetry import configure_logs
 
-app = typer.Typer(
-    help="Aliquot: a self-hosted assistant server for laboratories and clinics.", no_args_is_help=True, pretty_exceptions_enable=False
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 db = typer.Typer(help="The database schema.", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(user, name="user")
 app.add_typer(log, name="log")
 app.add_typer(models, name="models")
 app.command()(chat)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"aliquot {aliquot.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave")] = False,
+) -> None:
+    """Aliquot: a self-hosted assistant server for laboratories and clinics."""
 
 
 @app.command()

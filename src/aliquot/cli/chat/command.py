@@ -9,14 +9,16 @@ import typer
 from aliquot.cli.chat.failures import FAILED, LEFT, Failure, Usage
 
 _STDIN_BYTES = 1_000_000
-_DEFAULT_URL = "http://127.0.0.1:8089"
 
 
 def chat(
     question: Annotated[
         str | None, typer.Argument(help="Ask this once and leave; - reads it from standard input", show_default=False)
     ] = None,
-    url: Annotated[str, typer.Option(envvar="ALIQUOT_URL", help="The server")] = _DEFAULT_URL,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="ALIQUOT_URL", help="The server (default: where this folder's settings say, else http://127.0.0.1:8089)"),
+    ] = None,
     token: Annotated[
         str | None, typer.Option(envvar="ALIQUOT_TOKEN", help="A token or API key; better in the environment than here", show_envvar=True)
     ] = None,
@@ -29,7 +31,8 @@ def chat(
     thinking: Annotated[bool, typer.Option("--thinking", help="Show what the model thinks, where it shows it")] = False,
 ) -> None:
     """Ask from the terminal. Exit codes: 0 answered, 1 failed, 2 usage, log-in or connection, 3 waiting for an approval."""
-    from aliquot.cli.chat.program import Options, Program  # noqa: PLC0415 - `aliquot --help` need not load the client
+    from aliquot.cli.chat.address import default_url  # noqa: PLC0415 - `aliquot --help` need not load the client
+    from aliquot.cli.chat.program import Options, Program  # noqa: PLC0415
 
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a character shows another
@@ -38,7 +41,7 @@ def chat(
         if as_json and text is None:
             raise Usage("--json needs a question.")
         options = Options(
-            url=url,
+            url=url or default_url(),
             token=token or None,
             email=email,
             continued=continued,

@@ -16,7 +16,7 @@ class LogIn:
         self, connection: Connection, memory: ServerFile, person: Person, screen: Screen, *, token: str | None, email: str | None
     ) -> None:
         self._connection, self._memory, self._person, self._screen = connection, memory, person, screen
-        self._given, self._email = token, email
+        self._given, self._named, self._email = token, email, email
 
     def start(self) -> None:
         """Find out who we are. Raises Unreachable, Refused or NotLoggedIn."""
@@ -55,7 +55,7 @@ class LogIn:
         if not self._connection.url.startswith("https:") and not is_loopback(self._connection.url):
             self._screen.note(f"The connection to {self._connection.url} is not encrypted: others on the way can read the password.")
         for attempt in range(1, _TRIES + 1):
-            email = self._needed(self._person.ask(f"E-mail{f' [{self._email}]' if self._email else ''}: ")) or self._email or ""
+            email = self._named or self._address()
             password = self._needed(self._person.secret("Password: "))
             try:
                 self._open(email.strip(), password)
@@ -65,6 +65,9 @@ class LogIn:
                 self._screen.failure(str(refusal))
             else:
                 return
+
+    def _address(self) -> str:
+        return self._needed(self._person.ask(f"E-mail{f' [{self._email}]' if self._email else ''}: ")) or self._email or ""
 
     def _open(self, email: str, password: str) -> None:
         login = self._connection.post_once("/api/auth/login", {"email": email, "password": password})
