@@ -22,8 +22,8 @@ from aliquot.routing.api import RoutingApi
 from aliquot.routing.contracts import PriorCall, Route, RouteQuery
 from aliquot.routing.model import Model
 from aliquot.routing.training import Row
-from aliquot.tools.contracts import Tool
-from evals.routing_questions import Question, questions
+from aliquot.tools.contracts import Relation, Tool
+from evals.routing_questions import Question, held_out, questions
 
 _INSTRUMENTS = (
     "SEQ-01", "PCR-02", "HPLC-03", "CENT-04", "Benchtop sequencer", "Gradient thermocycler", "Quaternary HPLC with diode-array detector",
@@ -43,8 +43,31 @@ _VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
     "get_run_history": {"instrument": _INSTRUMENTS},
     "get_protocols": {"instrument": _INSTRUMENTS, "query": (*_PROTOCOLS, *_NAMES)},
     "start_run": {"instrument": _INSTRUMENTS, "protocol": _PROTOCOLS},
-    "stop_run": {"run": ("R-2026-0012", "R-2026-0007", "R-2026-0003")},
+    "stop_run": {"instrument": _INSTRUMENTS, "run": ("R-2026-0012", "R-2026-0007", "R-2026-0003")},
 }
+_FITS = {"PCR-STD-35": "PCR-02", "LIB-PREP-DNA": "PCR-02", "BEAD-CLEANUP": "CENT-04", "HPLC-GRAD-10": "HPLC-03", "SEQ-PE150": "SEQ-01"}
+_CALLED = {
+    "SEQ-01": ("SEQ-01", "Benchtop sequencer", "sequencer", "DNA sequencer", "sequencing machine", "NGS"),
+    "PCR-02": ("PCR-02", "Gradient thermocycler", "thermocycler", "thermal cycler", "cycler", "PCR machine", "PCR"),
+    "HPLC-03": ("HPLC-03", "Quaternary HPLC with diode-array detector", "HPLC", "liquid chromatograph", "chromatograph", "LC"),
+    "CENT-04": ("CENT-04", "Refrigerated plate centrifuge", "centrifuge", "spinner"),
+}
+_RUNNING = {"HPLC-03": ("R-2026-0012",)}
+_RELATIONS = {
+    "start_run": (
+        Relation(given="protocol", argument="instrument", values={p: (i,) for p, i in _FITS.items()}, settles=True),
+        Relation(
+            given="instrument", argument="protocol", settles=False,
+            values={name: tuple(p for p, i in _FITS.items() if i == code) for code, names in _CALLED.items() for name in names},
+        ),
+    ),
+    "stop_run": (
+        Relation(
+            given="instrument", argument="run", settles=True,
+            values={name: _RUNNING.get(code, ()) for code, names in _CALLED.items() for name in names},
+        ),
+    ),
+}  # fmt: skip
 _NO_DATABASE = cast("Transaction", None)
 
 
@@ -60,6 +83,9 @@ class _Fixed:
     async def vocabulary(self, tx: Transaction) -> dict[str, tuple[str, ...]]:
         return _VOCABULARY[self._tool.name]
 
+    async def relations(self, tx: Transaction) -> tuple[Relation, ...]:
+        return _RELATIONS.get(self._tool.name, ())
+
 
 def laboratory() -> tuple[Tool, ...]:
     """The laboratory's tools, with the demo laboratory's words."""
@@ -71,10 +97,10 @@ def rows(data_path: Path | None) -> list[dict[str, Any]]:
     began = time.perf_counter()
     router = RoutingApi(laboratory())
     fitted = time.perf_counter() - began
-    own = questions()
+    own = [*questions(), *held_out()]
     routes, latencies = asyncio.run(_ask(router, own))
     result: list[dict[str, Any]] = []
-    for part in ("test", "dev"):
+    for part in ("held", "look", "test", "dev"):
         chosen = [n for n, question in enumerate(own) if question.part == part]
         result += _judge(part, [own[n] for n in chosen], [routes[n] for n in chosen])
     result.append(_row("start time", f"{fitted:.2f} s", 1, "-", "one core; training included"))
@@ -94,8 +120,9 @@ async def _ask(router: RoutingApi, own: Sequence[Question], *, warm: int = 5) ->
     routes, latencies = [], []
     for question in [*own[:warm], *own]:
         prior = (PriorCall(tool=question.prior[0], arguments=question.prior[1]),) if question.prior else ()
+        query = RouteQuery(text=question.text, tools=tuple(_VOCABULARY), prior=prior, earlier=question.earlier)
         began = time.perf_counter()
-        routes.append(await router.route(_NO_DATABASE, RouteQuery(text=question.text, tools=tuple(_VOCABULARY), prior=prior)))
+        routes.append(await router.route(_NO_DATABASE, query))
         latencies.append((time.perf_counter() - began) * 1_000)
     return routes[warm:], latencies[warm:]
 
@@ -103,10 +130,12 @@ async def _ask(router: RoutingApi, own: Sequence[Question], *, warm: int = 5) ->
 def verdict(question: Question, route: Route) -> str:
     """`right` or `wrong` for a followed route; `asked` for the question back that was wanted; else `abstained`."""
     if route.accepted:
-        fits = route.tool == question.tool and question.asks is None and _same(route.arguments, question.arguments)
-        return "right" if fits else "wrong"
-    if route.tool is not None and route.missing and route.probability >= route.threshold:
-        return "asked" if route.tool == question.tool and question.asks in route.missing else "asked in vain"
+        followed = [(one.tool, one.arguments) for one in (route, *route.also) if one.accepted]
+        fits = question.asks is None and len(followed) == len(question.calls)
+        same = fits and all(t == w and _same(a, b) for (t, a), (w, b) in zip(followed, question.calls, strict=True))
+        return "right" if same else "wrong"
+    if route.asks:
+        return "asked" if question.calls and route.tool == question.calls[0][0] and question.asks in route.missing else "asked in vain"
     return "abstained"
 
 
@@ -121,19 +150,21 @@ def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 def _judge(part: str, asked: Sequence[Question], routes: Sequence[Route]) -> list[dict[str, Any]]:
     verdicts = [verdict(question, route) for question, route in zip(asked, routes, strict=True)]
-    answerable = [v for q, v in zip(asked, verdicts, strict=True) if q.tool is not None and q.asks is None]
+    answerable = [v for q, v in zip(asked, verdicts, strict=True) if q.answerable]
     back = [v for q, v in zip(asked, verdicts, strict=True) if q.asks is not None]
-    outside = [v for q, v in zip(asked, verdicts, strict=True) if q.tool is None]
+    outside = [v for q, v in zip(asked, verdicts, strict=True) if not q.calls]
     followed = [v for v in verdicts if v in {"right", "wrong"}]
     acted = [v for v, r in zip(verdicts, routes, strict=True) if v == "wrong" and r.tool in {"start_run", "stop_run"}]
     share = f"{len(outside) / len(asked):.0%} out of scope"
     return [
-        _row(f"own, {part}: right tool and arguments, of answerable", *_rate(answerable, "right"), "-", "exact arguments"),
-        _row(f"own, {part}: coverage (followed), of answerable", *_rate(answerable, "right", "wrong"), "-", "at the threshold"),
-        _row(f"own, {part}: wrong, of followed", *_rate(followed, "wrong"), "-", share),
-        _row(f"own, {part}: out-of-scope followed", *_rate(outside, "right", "wrong"), "-", ""),
-        _row(f"own, {part}: asked back where wanted", *_rate(back, "asked"), "-", ""),
-        _row(f"own, {part}: actions proposed wrongly", str(len(acted)), len(asked), "-", "each would still need a confirmation"),
+        _row(f"{part}: right tool and arguments, of answerable", *_rate(answerable, "right"), "-", "exact arguments"),
+        _row(f"{part}: coverage (followed), of answerable", *_rate(answerable, "right", "wrong"), "-", "at the threshold"),
+        _row(f"{part}: asked back instead, of answerable", *_rate(answerable, "asked", "asked in vain"), "-", ""),
+        _row(f"{part}: wrong, of followed", *_rate(followed, "wrong"), "-", share),
+        _row(f"{part}: out-of-scope followed", *_rate(outside, "right", "wrong"), "-", ""),
+        _row(f"{part}: out-of-scope asked back", *_rate(outside, "asked", "asked in vain"), "-", "a question instead of an answer"),
+        _row(f"{part}: asked back where wanted", *_rate(back, "asked"), "-", ""),
+        _row(f"{part}: actions proposed wrongly", str(len(acted)), len(asked), "-", "each would still need a confirmation"),
     ]
 
 

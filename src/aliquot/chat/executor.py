@@ -187,7 +187,7 @@ class Executor:
         approval = await self._loop.answer(turn)
         if approval is not None:
             turn.approval = approval
-            turn.close_with(_confirmation(approval))
+            turn.close_with("\n\n".join(part for part in (turn.closing, _confirmation(approval)) if part))
         await self._end(turn, "waiting_approval" if approval is not None else "done", None)
 
     def _opening(self, run: Any, known: Known) -> Turn:

@@ -11,6 +11,7 @@ from aliquot.routing.contracts import PriorCall
 
 _WAITING = "Not done yet: waiting for a person's confirmation."
 _NOT_DONE = "Not done."
+_ASKED_MAX = 4
 
 
 class History:
@@ -65,6 +66,17 @@ class History:
             text = str(result["text"]) if result is not None else _WAITING
             answers.append(ModelMessage(role="tool", call_id=call_id, text=text or _NOT_DONE, pinned=pinned))
         return tuple(uses), answers
+
+    def asked_since(self) -> tuple[str, ...]:
+        """What the person said since the last tool call, oldest first: what a reply may complete."""
+        said: list[str] = []
+        for message in self._messages:
+            steps = self._steps.get(message.run_id, ()) if message.run_id is not None else ()
+            if any(step.tool_uses for step in steps):
+                said.clear()
+            elif message.role == "user":
+                said.append(message.content)
+        return tuple(said[-_ASKED_MAX:])
 
     def prior_calls(self) -> tuple[PriorCall, ...]:
         """Tool calls of earlier turns, oldest first: what a follow-up question refers to."""

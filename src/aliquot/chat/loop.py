@@ -5,6 +5,7 @@ It only yields run events and fills the `Turn`; committing the outcome is `execu
 
 from contextlib import aclosing
 
+from aliquot.chat import unaided
 from aliquot.chat.calls import Calls, Refresh, new_call_id
 from aliquot.chat.contracts import NoticeGiven, ToolCallStart
 from aliquot.chat.errors import TooManySteps
@@ -138,47 +139,28 @@ class AgentLoop:
             return await self._follow(turn, turn.steps[0])
         question = turn.messages[-1].content if turn.messages else ""
         names = tuple(info.name for info in self._tools.for_person(turn.principal))
-        prior = History(turn.messages[:-1], turn.earlier).prior_calls()
+        history = History(turn.messages[:-1], turn.earlier)
+        query = RouteQuery(text=question, tools=names, prior=history.prior_calls(), earlier=history.asked_since())
         async with self._db.begin() as tx:
-            route = await self._routing.route(tx, RouteQuery(text=question, tools=names, prior=prior))
-        if not route.accepted or route.tool is None:
-            turn.close_with(self._cannot(turn, route))
+            route = await self._routing.route(tx, query)
+            suggestions = () if route.accepted else await self._routing.suggestions(tx, names)
+        if not route.accepted:
+            turn.close_with(unaided.reply(route, suggestions))
             return None
-        turn.confidence = route.probability
-        use = {"call_id": new_call_id(), "name": route.tool, "arguments": canonical_json(route.arguments).decode()}
-        step = Step(n=0, tool_uses=[use], source="router", state="answered", confidence=route.probability)
+        step = Step(n=0, tool_uses=_uses(route), source="router", state="answered", confidence=route.probability)
         turn.steps = [step]
         await self._save(turn, step)
         return await self._follow(turn, step)
 
     async def _follow(self, turn: Turn, step: Step) -> Approval | None:
-        """Execute the router's (or a direct) call; the tool's own rendering is the answer."""
+        """Execute the router's (or a direct) calls; the tools' own renderings are the answer."""
         turn.confidence = step.confidence
         approval = await self._calls.run(turn, step)
         step.state = "done"
         await self._save(turn, step)
-        if approval is None and step.results:
-            turn.close_with(str(step.results[-1]["rendered"]))
+        said = [str(result["rendered"]) for result in step.results if result.get("rendered")]
+        turn.close_with("\n\n".join([*said, *(use["remark"] for use in step.tool_uses if use.get("remark"))]))
         return approval
-
-    def _cannot(self, turn: Turn, route: Route) -> str:
-        """What Aliquot can do, when it does not know what was meant. Nothing is invented."""
-        if route.tool is not None and route.missing and route.probability >= route.threshold:
-            wanted = " and ".join(name.replace("_", " ") for name in route.missing)
-            known = route.explanation.get("candidates", {})
-            named = {name: ", ".join(values) for name, values in known.items() if values}
-            options = "; ".join(f"{name}: {values}" if len(named) > 1 else values for name, values in named.items())
-            return f"Which {wanted} do you mean?" + (f" Known: {options}." if options else "")
-        lines = [
-            f"- **{info.name.replace('_', ' ')}**: {info.description.split('. ')[0].rstrip('.')}."
-            for info in self._tools.for_person(turn.principal)
-        ]
-        return (
-            "I am not sure what you mean, so I did not guess. Without a language model I can answer questions for these tools:\n\n"
-            + "\n".join(lines)
-            + "\n\nFor free conversation an administrator can configure a language model: see `docs/models.md` "
-            "(a models file named by `ALIQUOT_MODELS`, or `aliquot models pull`)."
-        )
 
     # --- after a person's decision
 
@@ -208,6 +190,17 @@ class AgentLoop:
     async def _save(self, turn: Turn, step: Step) -> None:
         async with self._db.begin() as tx:
             await self._store.save_step(tx, turn.run_id, turn.principal.id, step)
+
+
+def _uses(route: Route) -> list[dict[str, str]]:
+    """The calls a route leads to; the last one carries what has to be said of the rest."""
+    followed = [one for one in (route, *route.also) if one.accepted and one.tool is not None]
+    uses = [
+        {"call_id": new_call_id(), "name": str(one.tool), "arguments": canonical_json(one.arguments).decode()} for one in followed
+    ]
+    if note := unaided.remark(route):
+        uses[-1]["remark"] = note
+    return uses
 
 
 def _refusal(approval: Approval) -> str:

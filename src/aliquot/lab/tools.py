@@ -1,10 +1,10 @@
 """What the assistant can do in the laboratory: five tools, two of which act."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aliquot.lab.api import STATE_WORDS, LabApi
-from aliquot.lab.contracts import ACTIVE, REASON_CHARS_MAX, SAMPLE_PATTERN, SAMPLES_MAX, Caller, StartPlan, StartRun
+from aliquot.lab.contracts import ACTIVE, REASON_CHARS_MAX, SAMPLE_PATTERN, SAMPLES_MAX, Caller, Instrument, StartPlan, StartRun
 from aliquot.lab.errors import AmbiguousInstrument, UnknownInstrument, UnknownInstrumentRun
 from aliquot.lab.examples import HISTORY, PROTOCOLS, START, STATUS, STOP
 from aliquot.lab.naming import KIND_NAMES
@@ -24,7 +24,7 @@ from aliquot.lab.rendering import (
 from aliquot.lab.shapes import history_shape, instrument_shape, protocol_shape, run_shape
 from aliquot.platform.db import Transaction
 from aliquot.policy.contracts import Effect, Preview
-from aliquot.tools.contracts import Example, Tool, ToolContext, ToolResult
+from aliquot.tools.contracts import Example, Relation, Tool, ToolContext, ToolResult
 
 ALL = "all"
 _RUN_PATTERN = r"^[Rr]-[0-9]{4}-[0-9]{4,8}$"
@@ -80,6 +80,19 @@ class _LabTool:
     async def _protocol_codes(self, tx: Transaction) -> tuple[str, ...]:
         found, _ = await self._lab.protocols(tx, limit=200)
         return tuple(protocol.code for protocol in found)
+
+
+def _names(instrument: Instrument) -> tuple[str, ...]:
+    """What people call it: printed code, name, and the names of its kind."""
+    return (instrument.code, instrument.name, *KIND_NAMES.get(instrument.kind, ()))
+
+
+def _by_name(pairs: Iterable[tuple[str, Iterable[str]]]) -> dict[str, tuple[str, ...]]:
+    """Pairs of a name and what goes with it, joined by name."""
+    joined: dict[str, dict[str, None]] = {}
+    for name, values in pairs:
+        joined.setdefault(name, {}).update(dict.fromkeys(values))
+    return {name: tuple(values) for name, values in joined.items()}
 
 
 def _caller(context: ToolContext, tool: str) -> Caller:
@@ -252,6 +265,17 @@ class StartRunTool(_LabTool):
     async def vocabulary(self, tx: Transaction) -> dict[str, tuple[str, ...]]:
         return {"instrument": await self._instrument_names(tx), "protocol": await self._protocol_codes(tx)}
 
+    async def relations(self, tx: Transaction) -> tuple[Relation, ...]:
+        """Which protocols run on what. One instrument that can run a protocol is meant by it; a protocol is always chosen by a person."""
+        protocols, _ = await self._lab.protocols(tx, limit=200)
+        instruments, _ = await self._lab.instruments(tx)
+        fits = [(p.code, i) for p in protocols for i in instruments if i.kind in p.text.kinds]
+        offered = _by_name([(name, ()) for i in instruments for name in _names(i)] + [(n, [code]) for code, i in fits for n in _names(i)])
+        return (
+            Relation(given="protocol", argument="instrument", values=_by_name((code, [i.code]) for code, i in fits), settles=True),
+            Relation(given="instrument", argument="protocol", values=offered, settles=False),
+        )
+
 
 def _command(arguments: Mapping[str, Any], key: str) -> StartRun:
     return StartRun(
@@ -332,4 +356,11 @@ class StopRunTool(_LabTool):
     async def vocabulary(self, tx: Transaction) -> dict[str, tuple[str, ...]]:
         """The runs that are going on first, then recent ones."""
         found, _ = await self._lab.runs(tx, limit=_VOCABULARY_RUNS)
-        return {"run": tuple(run.code for run in sorted(found, key=lambda run: run.state not in ACTIVE))}
+        codes = tuple(run.code for run in sorted(found, key=lambda run: run.state not in ACTIVE))
+        return {"run": codes, "instrument": await self._instrument_names(tx)}
+
+    async def relations(self, tx: Transaction) -> tuple[Relation, ...]:
+        """`the run on HPLC-03` is the one that is going on there."""
+        found, _ = await self._lab.instruments(tx)
+        going = [(name, [i.run.code] if i.run is not None else []) for i in found for name in _names(i)]
+        return (Relation(given="instrument", argument="run", values=_by_name(going), settles=True),)

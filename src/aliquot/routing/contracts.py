@@ -16,8 +16,11 @@ class PriorCall:
 class RouteQuery:
     text: str
     tools: tuple[str, ...]
-    """Names of the tools this person may use here; nothing else is proposed."""
+    """Names of the tools this person may use here. The values of others are not read; a question for one of them is routed all
+    the same (`Route.permitted` says so), because the policy's refusal is the answer to it."""
     prior: tuple[PriorCall, ...] = ()
+    earlier: tuple[str, ...] = ()
+    """What the person said since the last call, oldest first: a reply (`PCR-02`) completes the request it was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,22 @@ class Route:
     alternatives: tuple[tuple[str, float], ...] = ()
     model_version: str = ""
     explanation: dict[str, Any] = field(default_factory=dict)
+    """`candidates`: known values per missing argument; `unknown`: codes nobody knows; `empty`: what was named and has none of it;
+    `doubts`, `masked`: for the curious."""
+    permitted: bool = True
+    """False when the person may not use `tool`."""
+    also: tuple["Route", ...] = ()
+    """What the same message asks for besides, in its order; each is to be followed by its own right."""
+    unanswered: tuple[str, ...] = ()
+    """Parts of the message that nothing here answers."""
+    withdrawn: bool = False
+    """The person took back what they were being asked about."""
 
     @property
     def accepted(self) -> bool:
         return self.tool is not None and not self.missing and self.probability >= self.threshold
+
+    @property
+    def asks(self) -> bool:
+        """Sure of the tool, and something has to be asked back."""
+        return self.tool is not None and bool(self.missing) and self.probability >= self.threshold

@@ -20,6 +20,8 @@ _CAUSE = re.compile(
     r"(?:\bbecause(?: of)?\b|\bdue to\b|\bsince\b|\breason(?:\s+is)?\s*[:=]?|(?<=[\w)]):(?=\s))\s*(?:that\s+)?(?P<cause>\S.*)$",
     re.IGNORECASE,
 )
+_APPENDED = re.compile(r"(?:[,;]|\s[-–—])\s+" + forms.NO_REASON + r"(?P<cause>[^,;?]*[^\W\d_]{3}[^?]*)$", re.IGNORECASE)
+"""`stop HPLC-03, the pressure is dropping`: what follows a comma."""
 _TOPIC = re.compile(
     r"\b(?:about|for|on|named|called|matching|containing|mentioning|with the word|uses?|using|contain(?:s|ing)?|involv\w+)\s+"
     r"(?:an? |the |our )?(?P<topic>.+)$"
@@ -56,6 +58,8 @@ class Extracted:
     arguments: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     candidates: dict[str, list[str]] = field(default_factory=dict)
+    narrowed: dict[str, str] = field(default_factory=dict)
+    """Missing arguments whose candidates are those that go with this named value."""
     certainty: float = 1.0
     """Of the arguments, 0 to 1: what was read with a doubt lowers it."""
     doubts: list[str] = field(default_factory=list)
@@ -110,7 +114,7 @@ def _fill_enum(found: Extracted, slot: str, values: Sequence[Any], reading: Read
         words = {value.replace("_", " ").lower(), *lexicon.STATE_WORDS.get(value, ())}
         for word in words:
             for match in re.finditer(rf"(?<![\w-]){re.escape(word)}(?![\w-])", reading.text):
-                if not reading.taken(*match.span()):
+                if not reading.taken(*match.span()) and not forms.is_auxiliary(reading.text, match):
                     exact = word == value.replace("_", " ").lower()
                     hits[value] = min(hits.get(value, 1_000_000), match.start() * 2 + (not exact))
                     if forms.negates(reading.text, match.start()):
@@ -308,9 +312,16 @@ def _modifier(reading: Reading) -> str | None:
 def _caused(reading: Reading) -> list[str]:
     """A reason in the person's own spelling: what follows `because`, `due to`, `reason:` or a colon, or a quotation."""
     match = _CAUSE.search(reading.raw)
-    cause = match.group("cause").strip(" .!\"'") if match else ""
-    cause = re.sub(r"^reason\s*[:=]\s*", "", cause, flags=re.IGNORECASE)
+    cause = plain_reason(match.group("cause")) if match else ""
+    if not cause and not quotations(reading.raw) and (match := _APPENDED.search(reading.raw)) is not None:
+        cause = plain_reason(match.group("cause"))
+        cause = "" if len(cause.split()) < 2 and not cause.isalpha() else cause
     return [cause] if cause else quotations(reading.raw)[:1]
+
+
+def plain_reason(text: str) -> str:
+    """A reason without what introduces it and without the sentence's marks."""
+    return re.sub(r"^(?:(?:the )?reason(?:\s+is)?\s*[:=]?|because(?: of)?|due to|since)\s+", "", text.strip(" .!\"'"), flags=re.IGNORECASE)
 
 
 def _unaccounted(found: Extracted, tool: Tool, reading: Reading) -> None:

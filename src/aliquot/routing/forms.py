@@ -2,7 +2,7 @@
 
 import re
 
-from aliquot.routing.lexicon import FOREIGN_WORDS, FUNCTION_WORDS
+from aliquot.routing.lexicon import FOREIGN_WORDS, FUNCTION_WORDS, class_of
 
 
 def _any(*alternatives: str) -> str:
@@ -16,9 +16,15 @@ _MONTHS = _any(
 )  # fmt: skip
 _SPANS = "(?:minute|hour|day|week|month|year)s?"
 
+NO_REASON = (
+    r"(?!(?:please|pls|thanks?|thx|now|and|then|but|or|if|when|once|unless|no|not|do|only|ok|okay|immediately|asap|can|could)\b)"
+    r"(?!.*\b(?:if|unless|once|until|as soon as|whenever)\b)"
+)
+"""What follows a comma or dash begins like no reason, or is a condition."""
+
 _POLITE = re.compile(
     _any(
-        "please", "pls", "plz", "kindly", "hey", "hi", "hello", "ok", "okay", "so", "now", "then", "well", "alright", "thanks", "just",
+        "please", "pls", "plz", "kindly", "hey", "hi", "hello", "good (?:morning|afternoon|evening|day)", "ok", "okay", "so", "now", "then", "well", "alright", "thanks", "just",
         "aliquot", "assistant", "(?:can|could|would|will) you(?: please)?", "(?:can|could) i (?:get|have|see)", "i would like to know:?",
         "quick question:?", "do you know", "any idea", r"i(?:'d| would) (?:like|love)(?: you)? to(?: know)?", "i (?:want|need)(?: you)? to",
         "we (?:need|want|have) to", "you (?:can|should|may)", "go ahead and", "let(?:'s| us)", "time to", "try to", "proceed to",
@@ -76,6 +82,13 @@ _INJECTION = re.compile(
         r"\bno questions\b",
     )
 )  # fmt: skip
+_DEFINITION = re.compile(
+    r"(?:what(?: is|'s| are|s)|how (?:does|do)|explain|define|tell me about|describe)(?: an?)? z\w+ ?"
+    r"(?:work|works|function|good for|used for|for|mean|exactly|in general)?[\s?.!]*"
+)
+_LATER = re.compile(
+    r"\b(?:let me know|tell (?:me|us)|notify (?:me|us)|alert (?:me|us)|ping me|inform me|wake me)\b.{0,20}?\b(?:when|once|as soon as)\b(?! (?:will|does|did|was|can|could))"
+)
 _CONDITION = re.compile(r"\b(?:if|when|once|after|unless|until|as soon as|whenever|in case|before|every time)\b")
 _TIME = re.compile(
     r"\b"
@@ -89,8 +102,21 @@ _TIME = re.compile(
     + r"(?!\w{2})"
 )  # fmt: skip
 _PERSON = re.compile(
-    r"\b(?:my|mine)\b(?! (?:lab|team))|\b(?:did|have|had) i\b|\bi (?:ran|run|started|made|did)\b|\bby (?!the |an? )[a-z]+\b"
+    r"(?<!for )\b(?:my|mine)\b(?! (?:lab|team))|\b(?:did|have|had) i\b|\bi (?:ran|run|started|made|did)\b|\bby (?!the |an? )[a-z]+\b"
 )
+
+
+_REASON = re.compile(r"\b(?P<mark>because(?: of)?|due to|since(?= we| i| the| it)|(?:the )?reason(?: is)?\b\s*:?)\s*:?\s+\S.*$")
+_APPENDED_REASON = re.compile(r"\s*(?::|[,;]|\s-)\s+" + NO_REASON + r"[^,;?]*[a-z]{3}[^?]*$")
+
+
+def reason_masked(text: str, *, acts: bool) -> str:
+    """`text` with the reason given in it replaced by a placeholder: it may be anything, and says nothing about what is wanted.
+    After a bare comma or colon (`stop it, the pump leaks`) only in the wish for an action."""
+    masked = _REASON.sub(lambda match: f"{match.group('mark')} zreason", text)
+    if acts and masked == text:
+        masked = _APPENDED_REASON.sub(" : zreason", text)
+    return masked
 
 
 def without_politeness(text: str) -> str:
@@ -123,6 +149,11 @@ def negates(text: str, start: int) -> bool:
     return _NEGATED_STATE.search(text[max(0, start - 18) : start]) is not None
 
 
+def is_auxiliary(text: str, word: re.Match[str]) -> bool:
+    """`done` of `the runs we have done`: says that there were any, not how they ended."""
+    return word.group() == "done" and re.search(r"\b(?:has|have|had)\b(?! (?:been|any))[^.?!]{0,30}$", text[: word.start()]) is not None
+
+
 def looks_injected(text: str) -> bool:
     """Reads like an instruction to the assistant itself, or like code."""
     return _INJECTION.search(text) is not None
@@ -131,6 +162,21 @@ def looks_injected(text: str) -> bool:
 def has_condition(text: str) -> bool:
     """Wants something only if or when something else is so."""
     return _CONDITION.search(text) is not None
+
+
+def wants_notice(text: str) -> bool:
+    """Wants to be told when something has happened."""
+    return _LATER.search(text) is not None
+
+
+def asks_what_it_is(masked: str) -> bool:
+    """`what is hplc`, `how does a cycler work`: about the kind of thing (`the` or `our` would be the one here)."""
+    return _DEFINITION.fullmatch(essence(masked)) is not None
+
+
+def names_a_kind(words: list[str]) -> bool:
+    """Speaks of instruments, or points at something named before."""
+    return any(class_of(word) == "machine" or word in {"it", "its", "that", "this", "one", "ones", "other", "others"} for word in words)
 
 
 def times(text: str) -> list[str]:

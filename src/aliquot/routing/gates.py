@@ -11,6 +11,7 @@ from aliquot.tools.contracts import Tool
 LONG_WORDS, LONG_CHARS = 60, 400
 NEVER = 0.02
 UNLIKELY = 0.2
+MORE_THAN_ONE = "asks for more than one thing"
 
 _JOINED = re.compile(r"\b(?:and|then|afterwards|,|;)\s+(?:then |also |please )*(?P<verb>[a-z]+)\b")
 _PASSIVE = re.compile(r"^z\w+ (?:to be )?(?P<verb>[a-z]+?)(?:p?ped|ted|led|ed|d)\b")
@@ -25,8 +26,8 @@ class Gate:
     why: str
 
 
-def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling) -> list[Gate]:
-    """What holds for every tool."""
+def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling, *, unnamed: bool = False) -> list[Gate]:
+    """What holds for every tool; `unnamed` says that something it needs was not named."""
     gates: list[Gate] = []
     words = reading.words
     if forms.looks_injected(reading.text):
@@ -37,6 +38,16 @@ def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling) -> li
         gates.append(Gate(UNLIKELY, f"another language ({share:.0%})"))
     if any(ord(character) > 0x24F and character.isalpha() and character not in "µμα-ω" for character in reading.text):
         gates.append(Gate(UNLIKELY, "another script"))
+    codes = [any(c.isdigit() for c in value) for m in reading.mentions for value in m.values]
+    if forms.asks_what_it_is(masked) and codes and not all(codes):
+        gates.append(Gate(UNLIKELY, "asks what such a thing is, not about the one here"))
+    if tool.effect == "read" and not (reading.mentions or reading.codes) and unnamed and not forms.names_a_kind(reading.words):
+        gates.append(Gate(UNLIKELY, "names nothing this could be about"))
+    if forms.wants_notice(reading.text):
+        gates.append(Gate(UNLIKELY, "wants to be told later, not now"))
+    if not any(word.isalpha() and not word.startswith("z") for word in words_of(masked)):
+        if not codes or not all(codes) or masked.count(" z"):
+            gates.append(Gate(UNLIKELY, "nothing but names"))
     if re.match(r"(?:please |now )*(?:do not|don't|dont|never|stop) (?:show|list|tell|give|display)", reading.text):
         gates.append(Gate(NEVER, "asked not to"))
     if tool.effect == "read" and (verb := _other_verb(masked, spelling)) is not None:
@@ -44,14 +55,14 @@ def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling) -> li
     verbs = {match.group("verb") for match in _JOINED.finditer(masked)}
     acts = {name for name in map(lexicon.class_of, verbs) if name in {"start", "stop", "remove", "change", "pause", "send", "make", "plan"}}
     if acts and (tool.effect == "read" or len(acts | {lexicon.class_of(_first(masked))} - {None}) > 1):
-        gates.append(Gate(UNLIKELY, "asks for more than one thing"))
+        gates.append(Gate(UNLIKELY, MORE_THAN_ONE))
     return gates
 
 
 def for_action(tool: Tool, reading: Reading, masked: str, spelling: Spelling) -> list[Gate]:
     """A tool that acts is proposed only for a plain request that names its verb: `Start …`, `please stop …`, `can you abort …?`"""
     gates: list[Gate] = []
-    request = forms.without_politeness(masked)
+    request = forms.without_politeness(re.sub(r"^(?:on|at|with) (?:the )?z\w+ ?,? ", "", forms.without_politeness(masked)))
     if forms.asks_how(reading.text):
         gates.append(Gate(NEVER, "asks about an action instead of for it"))
     if forms.is_negated(_before_reason(masked)):
@@ -73,16 +84,17 @@ def for_action(tool: Tool, reading: Reading, masked: str, spelling: Spelling) ->
 _COMMAND = re.compile(
     r"(?P<verb>[a-y][a-z]+) (?:the|a|an|my|our|your|this|that|these|all|every|me|us|out|off|in|z\w+)\b(?! (?:is|are|has|have|was|were)\b)"
 )
+_WISHES = frozenset({"need", "want", "about", "regarding", "concerning"})
 _TELLING = frozenset({"show", "status", "history", "protocol", "machine", "fail", "runs", "sample", "steps", "explain"})
 
 
-def _other_verb(masked: str, spelling: Spelling) -> str | None:
+def _other_verb(masked: str, spelling: Spelling | None) -> str | None:
     """The verb of a request for something other than to be told: `sign the last run`, `log me out`, `calibrate zinstrument`."""
     match = _COMMAND.match(forms.essence(masked))
     if match is None:
         return None
-    verb = spelling.correct(match.group("verb"))
-    told = verb in lexicon.FUNCTION_WORDS or lexicon.class_of(verb) in _TELLING
+    verb = match.group("verb") if spelling is None else spelling.correct(match.group("verb"))
+    told = verb in lexicon.FUNCTION_WORDS | _WISHES or lexicon.class_of(verb) in _TELLING
     return None if told and not re.match(r"(?:log|print|report) (?:me|us|out|off|in)\b", masked) else verb
 
 
@@ -90,9 +102,12 @@ def closed(masked: str, *, acts: bool) -> bool:
     """What the gates say of a masked question alone: they are part of the router, so its threshold is judged with them."""
     if forms.looks_injected(masked) or forms.foreign_share(words_of(masked)) >= 0.5:
         return True
+    if not acts:
+        return _other_verb(masked, None) is not None
     wish = _before_reason(masked)
+    several = any(wish.count(word) > 1 for word in words_of(wish) if word.startswith("z"))
     named = any(word.startswith("z") for word in words_of(masked))
-    return acts and (not named or forms.asks_how(masked) or forms.is_negated(wish) or forms.has_condition(wish))
+    return not named or several or forms.asks_how(masked) or forms.is_negated(wish) or forms.has_condition(wish)
 
 
 def _before_reason(masked: str) -> str:

@@ -1,6 +1,6 @@
-"""The scoring model: hashed TF-IDF features, a ridge head per tool, and a small logistic head that says how sure.
+"""The scoring model: hashed TF-IDF features, a kernel ridge head per tool, and a small logistic head that says how sure.
 
-The ridge head has a closed form, so its scores for questions it was not trained on are exact and nearly free (leave one group out:
+The kernel is half linear, half quadratic, so that pairs of words count (`who stopped`). The ridge head has a closed form, so its scores for questions it was not trained on are exact and nearly free (leave one group out:
 a question together with its variations). On those held-out scores the logistic head learns how often the best class is
 right, which makes its output a probability, and the threshold is read off them. About a second of one core for a thousand rows.
 """
@@ -21,8 +21,10 @@ from aliquot.routing.training import NONE, Row
 Array = npt.NDArray[np.floating[Any]]
 
 DIMENSIONS = 4_096
-_RIDGE = 1.0
+_RIDGE = 0.3
 _LOGISTIC = 1.0
+ALL_NEW = 0.5
+"""What remains of the probability of a question none of whose telling words was ever seen (`is it accredited`)."""
 TARGET_ERROR = 0.03
 OUT_OF_SCOPE = 0.25
 THRESHOLD_MIN, THRESHOLD_MAX = 0.5, 0.9
@@ -101,34 +103,36 @@ class Model:
         weight = np.sqrt(_balanced(label, np.array([row.weight for row in rows])))
         group = np.array([row.group for row in rows])
         gram = x @ x.T
-        self._weights, held_out = _ridge(x, gram, y, weight, group)
+        self._weights, held_out = _ridge(_kernel(gram), y, weight, group)
         self._columns = np.ascontiguousarray(x.T)  # a question has some eighty features: only their columns are read
         nearest = _nearest_elsewhere(gram, group)
-        judged, right = _judged(held_out, nearest), held_out.argmax(axis=1) == label
+        unseen = _unseen_elsewhere([_content(row.text, self.spelling) for row in rows], group)
+        judged, right = _judged(held_out, nearest, unseen), held_out.argmax(axis=1) == label
         share = _traffic(rows)
         self._head = _logistic(judged, right.astype(float), share)
-        sure = _sigmoid(judged @ self._head)
+        sure = _sigmoid(judged @ self._head) * np.where(unseen == 1, ALL_NEW, 1.0)
         chosen = [self.classes[n] for n in held_out.argmax(axis=1)]
         routed = [name != NONE and not closed(name, row.text) for name, row in zip(chosen, rows, strict=True)]
         self.threshold = _threshold(sure, right, share * np.array(routed, dtype=float))
         self.held_out_accuracy = float(right.mean()) if len(rows) else 0.0
 
-    def score(self, text: str) -> Scored:
-        """How a masked question is classified."""
+    def score(self, text: str, free: str = "") -> Scored:
+        """How a masked question is classified. Words in `free` (a topic to search for) may be any."""
         vector = self.vector(text)
-        scores = vector @ self._weights
         at = np.flatnonzero(vector)
-        similarity = float((vector[at] @ self._columns[at]).max()) if self._columns.shape[1] else 0.0
-        judged = _judged(scores[None, :], np.array([similarity]))
-        probability = float(_sigmoid(judged @ self._head)[0])
+        similar = vector[at] @ self._columns[at]
+        scores = _kernel(similar) @ self._weights
+        similarity = float(similar.max()) if len(similar) else 0.0
+        unseen = self._unseen_share(text, free)
+        judged = _judged(scores[None, :], np.array([similarity]), np.array([unseen]))
+        probability = float(_sigmoid(judged @ self._head)[0]) * (ALL_NEW if unseen == 1 else 1.0)
         order = np.argsort(-scores, kind="stable")
         return Scored(tuple((self.classes[n], float(scores[n])) for n in order), probability, similarity)
 
-    def unknown_share(self, words: Sequence[str]) -> float:
+    def _unseen_share(self, text: str, free: str) -> float:
         """How much of the words carrying meaning was never seen in training."""
-        content = [word for word in words if word not in lexicon.FUNCTION_WORDS and not word.startswith("z") and word.isalpha()]
-        strange = sum(word not in self.spelling.known and word not in self.words and stem(word) not in self._stems for word in content)
-        return strange / len(content) if content else 0.0
+        content = _content(text, self.spelling)
+        return sum(word not in self._stems and word not in free for word in content) / len(content) if content else 0.0
 
     def vector(self, text: str) -> Array:
         """The features of a masked question, of length 1."""
@@ -170,13 +174,32 @@ def _balanced(label: npt.NDArray[np.int64], weight: Array) -> Array:
     return balanced
 
 
-def _ridge(x: Array, gram: Array, y: Array, weight: Array, group: npt.NDArray[np.int64]) -> tuple[Array, Array]:
-    """The weights, and for every row the scores it would get had its group not been there (exact, by the hat matrix)."""
+def _kernel(similar: Array) -> Array:
+    return np.asarray(0.5 * similar + 0.5 * similar * similar, dtype=np.float32)
+
+
+def _content(text: str, spelling: Spelling) -> list[str]:
+    """Stems of the words that carry meaning."""
+    words = (spelling.correct(word) for word in words_of(forms.essence(text)))
+    return [stem(word) for word in words if word not in lexicon.FUNCTION_WORDS and not word.startswith("z") and word.isalpha()]
+
+
+def _unseen_elsewhere(content: Sequence[Sequence[str]], group: npt.NDArray[np.int64]) -> Array:
+    """For every row the share of its words that no row of another group has: what a new question's unknown words look like."""
+    groups: dict[str, set[int]] = {}
+    for words, number in zip(content, group, strict=True):
+        for word in words:
+            groups.setdefault(word, set()).add(int(number))
+    return np.array([sum(len(groups[word]) == 1 for word in words) / len(words) if words else 0.0 for words in content])
+
+
+def _ridge(kernel: Array, y: Array, weight: Array, group: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+    """The weights of the rows, and for every row the scores it would get had its group not been there (exact, by the hat matrix)."""
     root = weight.astype(np.float32)
     yw = y * root[:, None]
-    kernel = gram * root[:, None] * root[None, :]
+    kernel = kernel * root[:, None] * root[None, :]
     inverse = np.linalg.inv(kernel + _RIDGE * np.eye(len(kernel), dtype=np.float32))
-    weights = x.T @ (root[:, None] * (inverse @ yw))
+    weights = root[:, None] * (inverse @ yw)
     fitted = kernel @ (inverse @ yw)
     held_out = np.empty_like(y)
     for number in np.unique(group):
@@ -192,13 +215,13 @@ def _nearest_elsewhere(gram: Array, group: npt.NDArray[np.int64]) -> Array:
     return np.asarray(similar.max(axis=1)) if len(gram) else np.zeros(0)
 
 
-def _judged(scores: Array, similarity: Array) -> Array:
-    """What certainty is judged by: the best score, its lead over the second, and the nearness of a known question."""
+def _judged(scores: Array, similarity: Array, unseen: Array) -> Array:
+    """What certainty is judged by: the best score, its lead over the second, the nearness of a known question, unseen words."""
     if not len(scores):
-        return np.zeros((0, 4))
+        return np.zeros((0, 5))
     ordered = -np.sort(-scores, axis=1)
     second = ordered[:, 1] if scores.shape[1] > 1 else np.full(len(scores), -1.0)
-    return np.column_stack([np.ones(len(scores)), ordered[:, 0], ordered[:, 0] - second, similarity])
+    return np.column_stack([np.ones(len(scores)), ordered[:, 0], ordered[:, 0] - second, similarity, unseen])
 
 
 def _logistic(x: Array, right: Array, weight: Array) -> Array:

@@ -3,6 +3,8 @@
 Placeholders in braces stand for a value of that kind. Questions a registered tool declares as its own are left out in training.
 """
 
+import re
+
 _GENERAL = """
 hello
 good morning
@@ -212,6 +214,57 @@ who started {run}
 {instrument} {run}
 """
 
+_NEARBY_MORE = """
+which is better, {instrument} or {instrument} | what is the difference between {instrument} and {instrument} | switch {instrument} on |
+shut {instrument} down | power off {instrument} | reset {instrument} | restart {instrument} | clear the error of {instrument} |
+acknowledge the alarm of {instrument} | fix {instrument} | somebody should repair {instrument} | call service for {instrument} |
+order a spare part for {instrument} | heat {instrument} to 95 degrees | cool {instrument} down | set the flow of {instrument} to 1 |
+change the parameters of {protocol} | raise the number of cycles in {protocol} | replace {protocol} by a better one |
+save {protocol} under another name | share {protocol} with the team | print {protocol} | download {protocol} as pdf |
+export the runs as csv | send the runs of {instrument} to anna | mail me the history of {instrument} | tell me when {instrument} is done |
+alert me as soon as {instrument} is free | wake me when {run} ends | block {instrument} for me tomorrow |
+put me on the waiting list for {instrument} | book a slot on {instrument} | cancel my booking of {instrument} |
+who is in charge of {instrument} | who may use {instrument} | who knows how to use {instrument} | am i trained on {instrument} |
+what is the manual of {instrument} | how do i use {instrument} | how do i clean {instrument} | how old is {instrument} |
+which model is {instrument} | who made {instrument} | which software runs on {instrument} | which column is in {instrument} |
+what is the maximum speed of {instrument} | what is the capacity of {instrument} | how precise is {instrument} |
+how many samples can {instrument} do in a week | how often does {instrument} fail | what is the error rate of {instrument} |
+is {instrument} worth its money | is {instrument} validated | is {instrument} calibrated | when is {instrument} due for calibration |
+when is the next service of {instrument} | is {instrument} dangerous | does {instrument} need cleaning | rename {protocol} |
+retire {protocol} | who wrote {protocol} | who approved {protocol} | is {protocol} any good | why does {protocol} need so long |
+is {protocol} suitable for rna | can {protocol} be shortened | what could go wrong in {protocol} | compare {protocol} and {protocol} |
+repeat {run} | rerun {run} | run {run} again | continue {run} | restart {run} | hold {run} | comment on {run} | attach a file to {run} |
+release {run} | are the results of {run} good | is {run} valid | interpret {run} | explain the results of {run} | why was {run} so long |
+why did the last run fail | why do so many runs fail | how many runs failed this year | how many runs were there in may |
+how many runs do we do per week | which runs did anna do | which operator is the best | what is the average run time |
+what was the longest run | what did the last run cost | compare the last runs | plot the results of {instrument} |
+is the last run good enough to publish | who reviewed the last run | sign off the runs of today | delete the failed runs | stop all runs |
+stop all instruments | stop everything | abort all of them | start all instruments | start everything |
+start {protocol} on every instrument | start {protocol} on {instrument} and {instrument} |
+start {protocol} on {instrument} and on {instrument} | start {protocol} and {protocol} on {instrument} | stop {run} and {run} |
+stop {instrument} and {instrument} | start it again | do it again | do the same again | run it | run it again | start now | stop now |
+stop that | stop this | cancel that | start again | continue | the first one | the second | both | all of them | none of them |
+something else | number two | did somebody stop {instrument} | has anyone stopped {instrument} | was {instrument} stopped by somebody |
+who stopped {instrument} | why was {instrument} stopped | why was the run on {instrument} stopped | should i stop {instrument} |
+should we abort the run on {instrument} | is it bad to stop {instrument} | what if i stop {instrument} |
+what happens to the samples if {instrument} is stopped | how do i stop {instrument} | how can i abort the run on {instrument} |
+do not stop {instrument} | don't stop the run on {instrument} | never abort {instrument} | stop {instrument} when it is done |
+stop {instrument} in ten minutes | start {instrument} tomorrow | start {protocol} tonight | start {protocol} on {instrument} at 5 pm |
+start the computer | start the meeting on {instrument} | stop worrying | run for your life | what is a thermocycler |
+what is a sequencer used for | how does a thermocycler work | what is hplc good for | what is a run | how is dna sequenced |
+what is a library in sequencing | how hot should the lid be | which enzyme do i take | what is the best gradient |
+how do i avoid primer dimers | how do i get rid of bubbles in the pump | my baseline is noisy | my samples are degraded |
+the results look strange | why is the pressure so high | what pressure is normal | how many reads do i need |
+how much sample do i inject | how do i dilute my samples | what does rotor imbalance mean | calculate the concentration |
+what is the half life of the antibody | which samples are mine | where are my samples | how many samples are there |
+is sample {sample} ready | what is in {sample} | throw {sample} away | what is the dose of paracetamol |
+what is the blood pressure of the patient | show me the patient's record | what does the guideline say about sepsis |
+which antibiotic is best | summarise the last visit | how many operations were there today | good bye | see you tomorrow | nice work |
+well done | that is wrong | this is not what i wanted | you did not answer | i do not understand | what do you mean | say that again |
+who is your developer | which language model are you | are you a robot | do you speak german | can you write code | can you help | help |
+what is possible here | who can i ask | what is new | who else is online | where is the printer | is the lab open | who is the boss
+"""
+
 _QUESTIONS_ABOUT_ACTIONS = """
 how do i start a run
 how can i start a run on {instrument}
@@ -302,5 +355,5 @@ hoe gaat het met {instrument}
 
 def questions() -> tuple[str, ...]:
     """All of them, lower case, with placeholders."""
-    groups = (_GENERAL, _SCIENCE, _NEARBY, _QUESTIONS_ABOUT_ACTIONS, _HOSTILE, _OTHER_LANGUAGES)
-    return tuple(line.strip() for group in groups for line in group.splitlines() if line.strip())
+    groups = (_GENERAL, _SCIENCE, _NEARBY, _NEARBY_MORE, _QUESTIONS_ABOUT_ACTIONS, _HOSTILE, _OTHER_LANGUAGES)
+    return tuple(line.strip() for group in groups for line in re.split(r"[|\n]+", group) if line.strip())

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aliquot.routing import forms, lexicon, out_of_scope
-from aliquot.routing.text import normalise
+from aliquot.routing import forms, gates, lexicon, out_of_scope
+from aliquot.routing.text import normalise, words_of
 from aliquot.routing.vocabulary import Mention, masked, unknown_codes
 from aliquot.tools.contracts import Tool
 
 NONE = "none"
-VARIATIONS = 4
+VARIATIONS = 1
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -32,16 +32,16 @@ class Row:
 
 def aliases(tools: Sequence[Tool]) -> dict[str, str]:
     """Argument names that hold the same kind of value, by the values the examples share (`query` and `protocol`): name → one for all."""
-    seen: dict[str, str] = {}
-    found: dict[str, str] = {}
-    for tool in tools:
-        for example in tool.examples:
-            for slot, value in example.arguments.items():
-                for item in value if isinstance(value, list) else [value]:
-                    if isinstance(item, str) and _is_code(item):
-                        other = seen.setdefault(item, found.get(slot, slot))
-                        found[slot] = min(found.get(slot, slot), other)
-    return found
+    kinds: list[set[str]] = []
+    holders: dict[str, set[str]] = {}
+    for example in (example for tool in tools for example in tool.examples):
+        for slot, item in _items(example.arguments):
+            if _is_code(item):
+                holders.setdefault(item, set()).add(slot)
+    for slots in holders.values():
+        joined = slots.union(*(kind for kind in kinds if kind & slots))
+        kinds = [kind for kind in kinds if not kind & slots] + [joined]
+    return {slot: min(kind) for kind in kinds for slot in kind}
 
 
 def shared_slots(tools: Sequence[Tool]) -> frozenset[str]:
@@ -50,17 +50,47 @@ def shared_slots(tools: Sequence[Tool]) -> frozenset[str]:
     return frozenset(name for name in names if names.count(name) > 1)
 
 
-def mask_example(text: str, arguments: dict[str, Any], alias: dict[str, str], shared: frozenset[str]) -> str:
-    """The example with the values of its arguments replaced by their names' placeholders."""
-    plain = normalise(text)
-    mentions: list[Mention] = []
-    for slot, value in arguments.items():
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str) and len(item) > 1 and (_is_code(item) or (slot in shared and item not in lexicon.FUNCTION_WORDS)):
-                pattern = rf"(?<!\w){re.escape(normalise(item))}(?!\w)"
-                mentions += [Mention(alias.get(slot, slot), (item,), m.start(), m.end()) for m in re.finditer(pattern, plain)]
-    mentions = _longest(mentions)
-    return masked(plain, mentions + unknown_codes(plain, mentions))
+class Masking:
+    """How an example's values become placeholders: those of its arguments, and codes that other examples tell the kind of."""
+
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        self.alias, self._shared = aliases(tools), shared_slots(tools)
+        self._acting = acting_verbs(tools)
+        self._kinds: dict[str, str] = {}
+        for example in (example for tool in tools for example in tool.examples):
+            for slot, item in _items(example.arguments):
+                if _is_code(item):
+                    self._kinds.setdefault(item, self.alias.get(slot, slot))
+
+    def example(self, text: str, arguments: dict[str, Any]) -> str:
+        """The example with placeholders for what it names and for the reason it gives."""
+        plain = normalise(text)
+        named = {item: self.alias.get(slot, slot) for slot, item in _items(arguments) if self._names(slot, item)}
+        mentions: list[Mention] = []
+        for item, slot in (self._kinds | named).items():
+            pattern = rf"(?<![\w-]){re.escape(normalise(item))}(?![\w-])"
+            mentions += [Mention(slot, (item,), m.start(), m.end()) for m in re.finditer(pattern, plain)]
+        mentions = _longest(mentions)
+        return self.reason(masked(plain, mentions + unknown_codes(plain, mentions)))
+
+    def reason(self, text: str) -> str:
+        """`text` with the reason it gives replaced."""
+        first = words_of(forms.without_politeness(text))[:1]
+        return forms.reason_masked(text, acts=bool(first) and first[0] in self._acting)
+
+    def _names(self, slot: str, item: str) -> bool:
+        return len(item) > 1 and (_is_code(item) or (slot in self._shared and item not in lexicon.FUNCTION_WORDS))
+
+
+def acting_verbs(tools: Iterable[Tool]) -> frozenset[str]:
+    """Verbs a request to act begins with."""
+    return frozenset(verb for tool in tools if tool.effect != "read" for verb in gates.verbs_of(tool)) - {"do"}
+
+
+def _items(arguments: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every text among the arguments with its name; lists one by one."""
+    pairs = [(slot, item) for slot, value in arguments.items() for item in (value if isinstance(value, list) else [value])]
+    return [(slot, item) for slot, item in pairs if isinstance(item, str)]
 
 
 def _is_code(item: str) -> bool:
@@ -79,9 +109,10 @@ def _longest(mentions: Iterable[Mention]) -> list[Mention]:
 def rows(tools: Sequence[Tool]) -> list[Row]:
     result: list[Row] = []
     group = 0
-    alias, shared = aliases(tools), shared_slots(tools)
+    mask = Masking(tools)
+    alias = mask.alias
     for tool in tools:
-        texts = [mask_example(example.text, example.arguments, alias, shared) for example in tool.examples]
+        texts = [mask.example(example.text, example.arguments) for example in tool.examples]
         for text in dict.fromkeys(texts):
             result += [Row(variation, tool.name, group) for variation in variations(text)]
             if tool.effect != "read":
@@ -94,9 +125,10 @@ def rows(tools: Sequence[Tool]) -> list[Row]:
     slots = {alias.get(slot, slot) for tool in tools for slot in tool.parameters.get("properties", {})}
     for question in out_of_scope.questions():
         text = re.sub(r"\{(\w+)\}", lambda m: f"z{m.group(1)}" if m.group(1) in slots else "zcode", question)
+        text = mask.reason(text)
         if text in known:
             continue
-        result += [Row(variation, NONE, group) for variation in variations(text, 1)]
+        result += [Row(variation, NONE, group) for variation in variations(text, 0)]
         group += 1
     return result
 

@@ -1,6 +1,7 @@
 """The Tool protocol and what comes out of a call."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -40,6 +41,27 @@ class Example:
 
     text: str
     arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """What goes with what, for the router: naming a value of `given` leaves only some values for `argument`."""
+
+    given: str
+    argument: str
+    values: Mapping[str, tuple[str, ...]]
+    """A value of `given` → the values of `argument` that go with it; an empty one when there are none."""
+    settles: bool
+    """Whether the only value left is taken as meant (`the run on HPLC-03`); otherwise those left are only offered."""
+
+
+@runtime_checkable
+class Relating(Protocol):
+    """A tool whose arguments people name by other things. Optional for a tool."""
+
+    async def relations(self, tx: Transaction) -> tuple[Relation, ...]:
+        """As they are now."""
+        ...
 
 
 @runtime_checkable

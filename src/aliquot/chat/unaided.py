@@ -1,0 +1,69 @@
+"""What Aliquot says without a language model when a question did not lead to a call: what is missing, what can be asked. Pure."""
+
+from collections.abc import Sequence
+
+from aliquot.routing.contracts import Route
+
+_SHOWN_MAX = 12
+_REASONS = frozenset({"reason", "justification", "comment", "note", "why"})
+
+
+def reply(route: Route, suggestions: Sequence[str]) -> str:
+    """The answer to a question that was not followed. Nothing is invented, and what was named is named."""
+    if route.withdrawn:
+        return "All right, nothing was done."
+    if route.asks:
+        return asked_back(route) if route.permitted else not_permitted(route)
+    if route.unanswered:
+        wishes = "\n".join(f"- {part}" for part in route.unanswered)
+        return f"You ask for several things, and I act on one at a time. Nothing was done yet. Please send them one by one:\n\n{wishes}"
+    examples = "\n".join(f"- {sentence}" for sentence in suggestions)
+    return (
+        "I am not sure what you mean, so I did not guess."
+        + (f" You can ask, for example:\n\n{examples}" if examples else "")
+        + "\n\nFor free conversation an administrator can add a language model: `aliquot models pull`, or see `docs/models.md`."
+    )
+
+
+def asked_back(route: Route) -> str:
+    """A question for the first thing that is missing, with what it may be."""
+    slot = route.missing[0]
+    noun, done = _words(slot), _so_far(route)
+    if slot in _REASONS:
+        return f"What is the reason{f' ({done})' if done else ''}? Your next message is taken as it."
+    unknown, empty = route.explanation.get("unknown", []), route.explanation.get("empty", {})
+    known = list(route.explanation.get("candidates", {}).get(slot, ()))[:_SHOWN_MAX]
+    if slot in empty:
+        return f"There is no {noun} for {empty[slot]} at the moment, so there is nothing to {_words(route.tool or 'do').split()[0]}."
+    sentence = f"There is no {noun} {unknown[0]} here. " if unknown else ""
+    if not known:
+        return f"{sentence}Which {noun} do you mean? I know of none that fits."
+    if len(known) == 1:
+        return f"{sentence}Which {noun} do you mean? There is only {known[0]}; answer with its name to choose it."
+    options = "\n".join(f"{number}. {name}" for number, name in enumerate(known, 1))
+    return f"{sentence}Which {noun} do you mean{f' ({done})' if done else ''}? Answer with its name or number:\n\n{options}"
+
+
+def not_permitted(route: Route) -> str:
+    return f"Your role may not do this: {_words(route.tool or '')}. Nothing was done."
+
+
+def remark(route: Route) -> str:
+    """What of the question was not done, to be said under the answer to the rest; empty when it was all of it."""
+    left = [part for one in (route, *route.also) for part in one.unanswered]
+    lines = [f"Not done: “{part}”. Please ask for it on its own." for part in left]
+    for one in route.also:
+        if one.asks:
+            wanted = " and ".join(_words(slot) for slot in one.missing)
+            lines.append(f"Not done: {_words(one.tool or '')}. It needs the {wanted} as well; please ask for it on its own, with that.")
+    return "\n\n".join(lines)
+
+
+def _so_far(route: Route) -> str:
+    """What is known already: `stop run: run R-2026-0012`."""
+    pairs = ", ".join(f"{_words(name)} {value}" for name, value in route.arguments.items() if isinstance(value, str))
+    return f"{_words(route.tool or '')}: {pairs}" if pairs else ""
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,36 @@
+"""Messages that ask for more than one thing: where they may be cut, and what `it` in a later part stands for."""
+
+import re
+
+from aliquot.routing import forms, lexicon
+from aliquot.routing.followup import pronoun
+from aliquot.routing.text import words_of
+
+PARTS_MAX = 3
+_ASKING = frozenset(["who", "what", "when", "where", "which", "why", "how", "is", "are", "was", "were", "do", "does", "did", "can", "could", "may", "should", "has", "have", "will", "would"])
+_WISHES = frozenset({"start", "stop", "show", "remove", "change", "make", "send", "buy", "plan", "pause", "service", "explain", "compute"})
+_CUT = re.compile(
+    r"\s*(?:[?.;!]\s+(?:and |then |also )*|,\s+(?:and |then |also )+|,?\s+(?:and then|and also|and|then|plus)\s+(?:then |also |please )*)"
+)
+
+
+def cut(text: str) -> list[str]:
+    """The parts of `text`, each of at least two words; empty when it is one wish."""
+    parts = [part.strip(" ,;") for part in _CUT.split(text.strip(" ?.!"))]
+    long_enough = all(len(part.split()) >= 2 for part in parts)
+    return parts if 2 <= len(parts) <= PARTS_MAX and long_enough else []
+
+
+def is_wish(part: str) -> bool:
+    """Begins like a question or a request, not like more of the one before."""
+    words = words_of(forms.without_politeness(part.lower()))
+    return bool(words) and (words[0] in _ASKING or lexicon.class_of(words[0]) in _WISHES)
+
+
+def with_names(part: str, name: str) -> str:
+    """`part` with its first pronoun replaced by what the part before named."""
+    place = pronoun(part)
+    if place is None:
+        return re.sub(r"\bthere\b", f"on {name}", part, count=1)
+    possessive = place.group() == "its"
+    return f"{part[: place.start()]}{name}{' ' if possessive else ''}{part[place.end() :]}"

@@ -1,0 +1,130 @@
+"""Reading a question: the site's own words in it, slips mended, values replaced by placeholders."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from aliquot.platform.db import Transaction
+from aliquot.routing import followup, forms, training
+from aliquot.routing.contracts import PriorCall
+from aliquot.routing.extraction import Reading, code_pattern
+from aliquot.routing.model import Model
+from aliquot.routing.text import normalise, words_of
+from aliquot.routing.vocabulary import Mention, Vocabulary, masked, unknown_codes
+from aliquot.tools.contracts import Relating, Relation, Tool
+
+VOCABULARY_SECONDS = 5.0
+_SLOT_VALUES_MAX = 5_000
+_KEPT_MAX = 50
+QUANTIFIERS = frozenset({"all", "any", "every", "none"})
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What there is here, for one set of tools."""
+
+    permitted: frozenset[str]
+    vocabulary: Vocabulary
+    relations: Mapping[str, tuple[Relation, ...]]
+    until: float
+
+
+class Reader:
+    """Immutable but for the words of the site, kept for VOCABULARY_SECONDS."""
+
+    def __init__(self, tools: Mapping[str, Tool], model: Model, monotonic: Callable[[], float]) -> None:
+        self._tools, self._model, self._monotonic = tools, model, monotonic
+        self._alias = training.aliases(list(tools.values()))
+        self._acting = training.acting_verbs(tools.values())
+        self._shared = training.shared_slots(list(tools.values()))
+        self._patterns = _patterns(tools.values())
+        self._enums = frozenset(
+            slot for tool in tools.values() for slot, schema in tool.parameters.get("properties", {}).items() if "enum" in schema
+        )
+        self._worlds: dict[str, World] = {}
+
+    async def world(self, tx: Transaction, names: Sequence[str]) -> World:
+        """The values a person with the tools `names` may know. For an argument of other tools they are those of its namesakes
+        (`protocol` of start_run: what get_protocols knows as `query`)."""
+        permitted = frozenset(name for name in names if name in self._tools)
+        key = ",".join(sorted(permitted))
+        known = self._worlds.get(key)
+        if known is not None and self._monotonic() < known.until:
+            return known
+        values: dict[str, dict[str, None]] = {}
+        relations: dict[str, tuple[Relation, ...]] = {}
+        for tool in (self._tools[name] for name in self._tools if name in permitted):
+            for slot, words in (await tool.vocabulary(tx)).items():
+                values.setdefault(slot, {}).update(dict.fromkeys(words[:_SLOT_VALUES_MAX]))
+            if isinstance(tool, Relating):
+                relations[tool.name] = await tool.relations(tx)
+        for slot, common in self._alias.items():
+            mates = [name for name, other in self._alias.items() if other == common and name in values]
+            if slot not in values and mates:
+                values[slot] = values[mates[0]]
+        if len(self._worlds) > _KEPT_MAX:
+            self._worlds.clear()
+        world = World(permitted, Vocabulary.of(values), relations, self._monotonic() + VOCABULARY_SECONDS)
+        self._worlds[key] = world
+        return world
+
+    def read(self, raw: str, vocabulary: Vocabulary) -> Reading:
+        """`raw` with what it mentions."""
+        text = self._corrected(normalise(raw), vocabulary)
+        # An enum's words are read in their place; as mentions they would hide `failed` from the model.
+        mentions = [m for m in vocabulary.mentions(text, self._model.words) if m.slot not in self._enums]
+        for slot, pattern in self._patterns:
+            for match in pattern.finditer(text):
+                free = not any(match.start() < m.end and m.start < match.end() for m in mentions if m.slot != slot)
+                if free and not any(
+                    _begins_like(match.group(), values) for other, values in vocabulary.values.items() if other != slot
+                ):  # `PCR-99` has a sample's shape
+                    mentions.append(Mention(slot, (match.group().upper(),), match.start(), match.end()))
+        unique = {(mention.slot, mention.start): mention for mention in reversed(mentions)}
+        kept = sorted(unique.values(), key=lambda mention: (mention.start, mention.slot))
+        codes = [replace(code, slot=_slot_like(text[code.start : code.end], vocabulary)) for code in unknown_codes(text, kept)]
+        return Reading(raw, text, tuple(kept), tuple(codes))
+
+    def carried(self, reading: Reading, prior: Sequence[PriorCall]) -> Reading:
+        """`is it running?` after a question about PCR-02: the pronoun is a mention of that value."""
+        place = followup.pronoun(reading.text)
+        if place is None or not prior or reading.codes or len(reading.words) > followup.WORDS_MAX + 3:
+            return reading
+        for slot, value in prior[-1].arguments.items():
+            if slot in self._shared and isinstance(value, str) and value.lower() not in QUANTIFIERS and not reading.of(slot):
+                mention = Mention(slot, (value,), *place.span(), carried=True)
+                return replace(reading, mentions=(*reading.mentions, mention))
+        return reading
+
+    def masked(self, reading: Reading) -> str:
+        """The question with a placeholder for every value and for the reason given."""
+        aliased = [Mention(self._alias.get(m.slot, m.slot), m.values, m.start, m.end) for m in (*reading.mentions, *reading.codes)]
+        text = masked(reading.text, aliased)
+        first = words_of(forms.without_politeness(text))[:1]
+        return forms.reason_masked(text, acts=bool(first) and self._model.spelling.correct(first[0]) in self._acting)
+
+    def _corrected(self, text: str, vocabulary: Vocabulary) -> str:
+        """`text` with slips in ordinary words mended (`faild`); words of known values are left to the vocabulary."""
+        correct = self._model.spelling.correct
+        return re.sub(r"(?<![\w-])[a-z]{4,30}(?![\w-])", lambda m: m.group() if m.group() in vocabulary.words else correct(m.group()), text)
+
+
+def _slot_like(code: str, vocabulary: Vocabulary) -> str:
+    """The argument whose known values begin like this unknown code: `R-77` sounds like a run."""
+    return next((slot for slot in sorted(vocabulary.values) if _begins_like(code, vocabulary.values[slot])), "code")
+
+
+def _begins_like(code: str, values: Sequence[str]) -> bool:
+    head = re.match(r"[a-z]+", code.lower())
+    return head is not None and any(re.match(rf"{head.group()}(?![a-z])", v.lower()) and any(c.isdigit() for c in v) for v in values)
+
+
+def _patterns(tools: Collection[Tool]) -> list[tuple[str, re.Pattern[str]]]:
+    """Arguments whose schema describes a code closely enough to find it in a text, also in lists."""
+    found: dict[str, re.Pattern[str]] = {}
+    for tool in tools:
+        for slot, schema in tool.parameters.get("properties", {}).items():
+            pattern = code_pattern(schema.get("items", {}) if schema.get("type") == "array" else schema)
+            if pattern is not None:
+                found[slot] = pattern
+    return list(found.items())
