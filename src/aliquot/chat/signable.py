@@ -30,10 +30,10 @@ class SignableConversations:
         self._conversations, self._chats, self._messages_max = conversations, chats, messages_max
 
     async def locate(self, tx: Transaction, principal: Principal, reference: str) -> str:
-        return str((await self._conversations.find(tx, principal, reference)).id)
+        return str((await self._conversations.find(tx, principal, reference, need="read")).id)
 
     async def current(self, tx: Transaction, principal: Principal, record_id: str, part: str | None) -> SignableRecord:
-        conversation = await self._conversations.find(tx, principal, record_id)
+        conversation = await self._conversations.find(tx, principal, record_id, need="read")
         head = conversation.head_id if part is None else parse_id(part)
         if part is not None and head is None:
             raise NotFound
