@@ -91,7 +91,7 @@ class ChatApi:
         self.conversations = Conversations(self._chats, self.access, ledger, clock, idle)
         self.folders = Folders(FolderStore(vault), self.conversations, ledger, clock, settings.limits)
         self.search = Search(self._chats, self.access, vault, limiter, settings.limits, clock)
-        Backfill(db, vault, jobs)
+        self.backfill = Backfill(db, vault, jobs)
         self.runs = RunService(
             db=db, chats=self._chats, runs=self._runs, access=self.access, conversations=self.conversations, executor=self._executor,
             writer=self._writer, bus=bus, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,

@@ -126,7 +126,15 @@ class Search:
             score = matches[0][0] + _MORE_WEIGHT * (len(matches) - 1)
             ranked.append((score, row.updated_at, row, tuple(match for _, match in matches[:_MATCHES_SHOWN])))
         ranked.sort(key=lambda found: (round(found[0], 1), found[1]), reverse=True)  # alike: the more recently used one
-        return [_listed(self._chats.open_conversation(row), matches) for _, _, row, matches in ranked]
+        opened = ((self._opened(row), matches) for _, _, row, matches in ranked)
+        return [_listed(conversation, matches) for conversation, matches in opened if conversation is not None]
+
+    def _opened(self, row: Any) -> Conversation | None:
+        """None when its owner was erased."""
+        try:
+            return self._chats.open_conversation(row)
+        except (Erased, Damaged):
+            return None
 
     def _text(self, sealed: bytes, aad: str) -> str:
         """Empty for what was erased or is damaged: it matches nothing, and spoils nobody's search."""
