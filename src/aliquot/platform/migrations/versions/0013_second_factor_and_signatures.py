@@ -117,3 +117,5 @@ def _guards() -> None:
     for table in _APPEND_ONLY:
         op.execute(f"CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION aliquot_append_only()")
         op.execute(f"CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION aliquot_append_only()")
+        for trigger in ("refuse_change", "refuse_truncate"):  # also where a superuser sets session_replication_role
+            op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
