@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "map.md"
 LADDER = (
-    "cli", "demo", "web", "worker", "bootstrap.py", "chat", "routing", "lab", "tools", "models", "policy", "records", "identity", "ledger",
+    "cli", "demo", "web", "worker", "bootstrap.py", "chat", "routing", "lab", "tools", "models", "policy", "guard", "records", "identity", "ledger",
     "platform", "kernel",
 )  # fmt: skip
 
@@ -31,7 +31,7 @@ routing
 lab
 tools
 models
-policy
+policy | guard
 records
 identity
 ledger
