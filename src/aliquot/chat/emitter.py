@@ -122,9 +122,9 @@ class RunEventWriter:
         """Insert with patience: the database may be away for a moment. Returns what was inserted."""
         for pause in (*_RETRIES, None):
             try:
+                if await self._store.insert_events_alone(self._db, self._owner, events) == len(events):
+                    return events
                 async with self._db.begin() as tx:
-                    if await self._store.insert_events(tx, self._owner, events) == len(events):
-                        return events
                     held = await self._store.held(tx, self._owner, list({e.event.run_id for e in events}))
                     self._lost |= {e.event.run_id for e in events} - held
                     return [e for e in events if e.event.run_id in held]

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.chat.contracts import Run, RunUsage, StoredEvent
 from aliquot.chat.tables import run, run_event, run_step
-from aliquot.platform.db import Transaction
+from aliquot.platform.db import Database, Transaction
 from aliquot.platform.vault import Vault
 
 LEASE = timedelta(seconds=15)
@@ -28,12 +28,23 @@ _INSERT_EVENTS = text(
     "INSERT INTO run_event (run_id, seq, kind, payload) "
     "SELECT e.run_id, e.seq, e.kind, e.payload FROM unnest("
     "CAST(:run_ids AS uuid[]), CAST(:seqs AS int[]), CAST(:kinds AS text[]), CAST(:payloads AS bytea[])) AS e(run_id, seq, kind, payload) "
-    "JOIN run r ON r.id = e.run_id AND r.lease_owner = :owner"
+    "JOIN run r ON r.id = e.run_id AND r.lease_owner = :owner ON CONFLICT DO NOTHING"  # a commit whose answer was lost is repeated
 )
 
 
 _packer = msgspec.msgpack.Encoder()
 _unpacker = msgspec.msgpack.Decoder(tuple[str, int, str, bytes])
+
+
+# Fixed text where building an expression would cost as much as running it: these run at the start and end of every run.
+_BEGIN_STEP = text(
+    "INSERT INTO run_step (run_id, n, state, attempts) VALUES (:run_id, :n, 'started', :attempts) "
+    "ON CONFLICT (run_id, n) DO UPDATE SET attempts = excluded.attempts"
+)
+_SAVE_STEP = text(
+    "INSERT INTO run_step (run_id, n, state, attempts, body) VALUES (:run_id, :n, :state, :attempts, :body) "
+    "ON CONFLICT (run_id, n) DO UPDATE SET state = excluded.state, attempts = excluded.attempts, body = excluded.body"
+)
 
 
 class Step(msgspec.Struct, kw_only=True):
@@ -155,15 +166,12 @@ class RunStore:
 
     async def begin_step(self, tx: Transaction, run_id: uuid.UUID, n: int, attempts: int = 1) -> None:
         """Record that step `n` is about to ask the model (again, when `attempts` > 1)."""
-        statement = insert(run_step).values(run_id=run_id, n=n, state="started", attempts=attempts)
-        await tx.execute(statement.on_conflict_do_update(index_elements=["run_id", "n"], set_={"attempts": attempts}))
+        await tx.send(_BEGIN_STEP, {"run_id": run_id, "n": n, "attempts": attempts})
 
     async def save_step(self, tx: Transaction, run_id: uuid.UUID, subject: uuid.UUID, step: Step) -> None:
         """Store what step `step.n` gave so far."""
         sealed = self._vault.seal(subject, msgspec.json.encode(step), aad=f"run_step:{run_id}:{step.n}")
-        values = {"state": step.state, "attempts": step.attempts, "body": sealed}
-        statement = insert(run_step).values(run_id=run_id, n=step.n, **values)
-        await tx.execute(statement.on_conflict_do_update(index_elements=["run_id", "n"], set_=values))
+        await tx.send(_SAVE_STEP, {"run_id": run_id, "n": step.n, "state": step.state, "attempts": step.attempts, "body": sealed})
 
     async def steps(self, tx: Transaction, run_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Step]]:
         """The steps of these runs, in order."""
@@ -184,17 +192,11 @@ class RunStore:
 
     async def insert_events(self, tx: Transaction, owner: uuid.UUID, events: Sequence[SealedEvent]) -> int:
         """Insert events of runs this process holds; the number inserted."""
-        result = await tx.execute(
-            _INSERT_EVENTS,
-            {
-                "run_ids": [e.event.run_id for e in events],
-                "seqs": [e.event.seq for e in events],
-                "kinds": [e.event.kind for e in events],
-                "payloads": [e.sealed for e in events],
-                "owner": owner,
-            },
-        )
-        return int(result.rowcount)
+        return (await tx.execute(_INSERT_EVENTS, _columns(owner, events))).rowcount
+
+    async def insert_events_alone(self, db: Database, owner: uuid.UUID, events: Sequence[SealedEvent]) -> int:
+        """`insert_events` in a transaction of its own."""
+        return await db.change(_INSERT_EVENTS, _columns(owner, events))
 
     async def held(self, tx: Transaction, owner: uuid.UUID, run_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
         """Which of these runs this process still holds."""
@@ -220,6 +222,16 @@ class RunStore:
 
     async def last_seq(self, tx: Transaction, run_id: uuid.UUID) -> int:
         return int(await tx.scalar(select(func.coalesce(func.max(run_event.c.seq), 0)).where(run_event.c.run_id == run_id)))
+
+
+def _columns(owner: uuid.UUID, events: Sequence[SealedEvent]) -> dict[str, Any]:
+    return {
+        "run_ids": [e.event.run_id for e in events],
+        "seqs": [e.event.seq for e in events],
+        "kinds": [e.event.kind for e in events],
+        "payloads": [e.sealed for e in events],
+        "owner": owner,
+    }
 
 
 def run_view(row: Row[Any]) -> Run:

@@ -63,6 +63,7 @@ class Transaction:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._rows = -1
         self._after_commit: list[Callable[[], None]] = []
 
     async def execute(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Result:
@@ -76,6 +77,11 @@ class Transaction:
         For changes whose outcome is of no interest. It travels together with the next statement that is waited for.
         """
         await self._session.cursor.execute(*render(statement, params))
+
+    @property
+    def sent_rows(self) -> int:
+        """After the commit: how many rows the last statement touched."""
+        return self._rows
 
     async def send_text(self, sql: str, params: Sequence[Any]) -> None:
         """`send` for fixed SQL text with `%s` parameters, where building an expression would cost more than running it."""
@@ -97,6 +103,11 @@ class Transaction:
         """A part of this transaction that can fail alone. After-commit effects registered on it are dropped."""
         async with self._session.conn.transaction():
             yield Transaction(self._session)
+
+    async def commit(self) -> None:
+        """For `Database` and `Connection` only."""
+        await self._session.conn.commit()
+        self._rows = self._session.cursor.rowcount
 
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Call `effect` once, after the commit; never after a roll-back. It must not raise and must not block."""
@@ -126,7 +137,7 @@ class Connection:
             if not self._session.conn.closed:
                 await self._session.conn.rollback()
             raise
-        await self._session.conn.commit()
+        await tx.commit()
         tx.run_effects()
 
 
@@ -150,8 +161,14 @@ class Database:
             async with self._pool.session() as session:
                 tx = Transaction(session)
                 yield tx
-                await session.conn.commit()
+                await tx.commit()
         tx.run_effects()
+
+    async def change(self, statement: Executable, params: Mapping[str, Any] | None = None) -> int:
+        """One change in a transaction of its own, in one round trip: the number of rows it touched. Raises as `begin`."""
+        async with self.begin() as tx:
+            await tx.send(statement, params)
+        return tx.sent_rows
 
     @asynccontextmanager
     async def connection(self, isolation: IsolationLevel | None = None) -> AsyncIterator[Connection]:

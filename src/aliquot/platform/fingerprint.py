@@ -9,9 +9,8 @@ from aliquot.platform.db import libpq_url
 from aliquot.platform.tables import installation
 from aliquot.platform.vault import SITE, Vault
 
-# The table is named by the object that declares it: without that import the first start would grant no right to it.
-_CLAIM = f"INSERT INTO {installation.name} (id, keys_hmac, log, created_at) VALUES (1, %s, %s, now()) ON CONFLICT DO NOTHING"  # noqa: S608
-_READ = f"SELECT keys_hmac, log FROM {installation.name}"  # noqa: S608 - our own table's name
+_CLAIM = f"INSERT INTO {installation.name} (id, keys_hmac, log, created_at) VALUES (1, %s, %s, now()) ON CONFLICT DO NOTHING"  # noqa: S608 - fixed text
+_READ = f"SELECT keys_hmac, log FROM {installation.name}"  # noqa: S608 - fixed text
 
 
 class ForeignKeys(Exception):
