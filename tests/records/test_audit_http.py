@@ -26,7 +26,7 @@ from aliquot.platform.http import install_problem_handlers
 from aliquot.platform.settings import Settings, load_settings
 from aliquot.platform.vault import Vault
 from aliquot.records.http import router
-from aliquot_verify.verify import verify
+from aliquot_verify.verify import Known, verify
 from tests.conftest import ManualClock
 from tests.ledger.conftest import an_event
 
@@ -205,6 +205,7 @@ async def test_tiles_over_http_are_the_published_files(house: House, folder: Pat
     await house.append(700)
     await house.sequencer.run_once()
     published = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}  # noqa: ASYNC240 - a small folder
+    assert json.loads(published.pop("keys.json")) == {"vkeys": [house.key.vkey]}
     assert {"checkpoint", "tile/0/000", "tile/entries/001", "tile/1/000.p/2"} <= set(published)
     for name, content in published.items():
         assert (await admin.get(f"/tlog/{name}")).content == content, name
@@ -232,7 +233,7 @@ async def test_an_export_over_http_verifies(house: House, tmp_path: Path) -> Non
     assert answer.headers["content-type"] == "application/zip"
     assert int(answer.headers["content-length"]) == len(answer.content)
     (tmp_path / "b.zip").write_bytes(answer.content)
-    report = verify(tmp_path / "b.zip", vkey=house.key.vkey)
+    report = verify(tmp_path / "b.zip", Known(vkey=house.key.vkey))
     assert report.findings == []
     assert report.count > 300
     assert b"audit.exported" not in answer.content
@@ -244,7 +245,7 @@ async def test_an_export_over_http_verifies(house: House, tmp_path: Path) -> Non
     await house.sequencer.run_once()
     body = {"from": rfc3339(house.clock.now()), "to": None}
     (tmp_path / "part.zip").write_bytes((await reviewer.post("/api/audit/export", json=body)).content)
-    report = verify(tmp_path / "part.zip", vkey=house.key.vkey)
+    report = verify(tmp_path / "part.zip", Known(vkey=house.key.vkey))
     assert (report.findings, report.count) == ([], 5)
 
 

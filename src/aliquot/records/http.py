@@ -129,11 +129,11 @@ async def proof(
 
 @router.get("/tlog/checkpoint", response_class=Response)
 async def tlog_checkpoint(request: Request, principal: Reader) -> Response:
-    """The checkpoint as C2SP tlog-tiles serves it."""
+    """The checkpoint as C2SP tlog-tiles serves it, with the cosignatures it has."""
     services = services_of(request)
     async with services.db.begin() as tx:
-        found = await services.ledger.checkpoint(tx)
-    return Response(found.note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "private, max-age=1"})
+        note = await services.ledger.anchors.checkpoint(tx)
+    return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "private, max-age=1"})
 
 
 @router.get("/tlog/tile/{path:path}", response_class=Response)
