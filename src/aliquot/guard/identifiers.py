@@ -70,10 +70,10 @@ _PARTICULAR = _re(
 _NUMBER = re.compile(r"\d(?:\D{0,3}\d){4}")  # without it none of the numbers below can be there
 _WORD = re.compile(r"[^\W\d_]+")
 _STEMS = (
-    "patient", "kin", "angehörig", "pazient", "pacient", "mother", "father", "parent", "caregiver", "mrn", "med", "health", "hospital",
-    "chart", "fall", "aufnahme", "nhs", "ssn", "social", "insurance", "member", "policy", "versicher", "krankenkass", "kvnr", "ahv", "sozial",
-    "numéro", "número", "dossier", "codice", "beneficiar", "birth", "born", "dob", "geboren", "geburt", "nacid", "fecha", "date", "data", "year",
-    "jährig", "herr", "frau", "âgé",
+    "patient", "kin", "angehörig", "pazient", "pacient", "mother", "father", "parent", "caregiver", "mrn", "med", "health",
+    "hospital", "chart", "fall", "aufnahme", "nhs", "ssn", "social", "insurance", "member", "policy", "versicher", "krankenkass",
+    "kvnr", "ahv", "sozial", "numéro", "número", "dossier", "codice", "beneficiar", "birth", "born", "dob", "geboren", "geburt",
+    "nacid", "fecha", "date", "data", "year", "jährig", "herr", "frau", "âgé",
 )  # fmt: skip
 _SHORT = frozenset(
     {"pt", "pat", "n", "b", "o", "y", "yo", "yr", "yrs", "ans", "mr", "mrs", "ms", "mme", "né", "née", "nir", "geb", "nata", "nato"}
