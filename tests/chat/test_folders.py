@@ -56,12 +56,11 @@ async def test_folders_are_made_changed_moved_and_deleted(site: Site) -> None:
         cycle = await scientist.patch(f"/api/folders/{march['id']}", json={"parent_folder_id": target})
         assert (cycle.status_code, cycle.json()["code"]) == (409, "folder_cycle")
 
-    for method, path, body in (
-        ("PATCH", patch, {"name": "x"}),
-        ("DELETE", patch, None),
-        ("POST", "/api/folders", {"name": "x", "parent_folder_id": pcr["id"]}),
+    for answer in (
+        await viewer.patch(patch, json={"name": "x"}),
+        await viewer.delete(patch),
+        await viewer.post("/api/folders", json={"name": "x", "parent_folder_id": pcr["id"]}),
     ):
-        answer = await viewer.request(method, path, json=body)
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown_folder")
     assert (await viewer.get("/api/folders")).json() == {"items": [], "unfiled": 0}
 

@@ -13,6 +13,8 @@ from aliquot.chat.conversations import Conversations
 from aliquot.chat.emitter import RunEventWriter
 from aliquot.chat.errors import UnknownRun
 from aliquot.chat.executor import Executor
+from aliquot.chat.feedback.service import FeedbackService
+from aliquot.chat.feedback.store import FeedbackStore
 from aliquot.chat.folders.service import Folders
 from aliquot.chat.folders.store import FolderStore
 from aliquot.chat.loop import AgentLoop
@@ -91,6 +93,7 @@ class ChatApi:
         self.conversations = Conversations(self._chats, self.access, ledger, clock, idle)
         self.folders = Folders(FolderStore(vault), self.conversations, ledger, clock, settings.limits)
         self.search = Search(self._chats, self.access, vault, limiter, settings.limits, clock)
+        self.feedback = FeedbackService(FeedbackStore(vault), self.conversations, db, ledger, limiter, settings.limits, clock)
         self.backfill = Backfill(db, vault, jobs)
         self.runs = RunService(
             db=db, chats=self._chats, runs=self._runs, access=self.access, conversations=self.conversations, executor=self._executor,

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import aliquot
 from aliquot.bootstrap import Background, Services
+from aliquot.chat.feedback.http import router as feedback_router
 from aliquot.chat.folders.http import router as folders_router
 from aliquot.chat.http import router as chat_router
 from aliquot.chat.search.http import router as search_router
@@ -45,7 +46,7 @@ _ROUTERS = (
     health_router, limits_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
     signatures_router,
     anchors_router,
-    openai_router, folders_router, search_router, tool_calls_router, live_router, agui_router,
+    openai_router, folders_router, search_router, feedback_router, tool_calls_router, live_router, agui_router,
 )  # fmt: skip
 
 
