@@ -55,7 +55,7 @@ async def test_expired_forged_and_revoked_tokens_are_401_everywhere(site: Site) 
 async def test_a_person_without_rights_gets_nothing_from_administration(site: Site) -> None:  # noqa: F811
     viewer = await site.client("viewer")
     for method, path in await routes(site):
-        if path.startswith(("/api/admin", "/api/audit", "/api/policy", "/api/debug", "/metrics")):
+        if path.startswith(("/api/admin", "/api/chat/feedback/export", "/api/audit", "/api/policy", "/api/debug", "/metrics")):
             answer = await viewer.request(method, filled(path, str(uuid.uuid4())), json={"user": "x", "tool": "y", "model": "z"})
             assert answer.status_code == 403, (method, path, answer.status_code)
 
