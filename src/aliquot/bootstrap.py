@@ -109,7 +109,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     ledger = LedgerApi(vault, clock, wake=sequencer.wake, key=key, witnesses=witnesses_of(settings))
     identity = IdentityApi(vault, ledger, clock, settings, limiter=limiter)
     signatures = SignaturesApi(identity=identity, ledger=ledger, vault=vault, clock=clock, settings=settings)
-    decisions = ApprovalSignatures(signatures)
+    ledger.signature_lines, decisions = signatures.lines, ApprovalSignatures(signatures)
     policy = PolicyApi(ledger, vault, clock, settings, verify_signature=decisions, leave_signature=decisions.leave)
     models = ModelsApi(settings, db, ledger, clock)
     lab = LabApi(ledger=ledger, clock=clock, settings=settings, vault=vault)

@@ -56,6 +56,8 @@ def _text(report: Report, known: Known) -> str:
         last = report.first + report.count - 1
         covered = f"events {report.first} to {last}" if report.count else "no events"
         lines.append(f"log {report.origin}: {report.size} events signed, {covered} in this bundle")
+    if report.signatures or report.revocations:
+        lines.append(f"{report.signatures} electronic signatures hold, {report.revocations} revocations")
     if report.anchored is not None and report.ok:
         lines.append(f"continues the anchor at {report.anchored} events")
     lines += _outside(report, known)

@@ -29,6 +29,8 @@ class Fault(IntEnum):
     """A time stamp is not one of this log's checkpoint, or not by the pinned authority."""
     MANIFEST = 40
     """A file is not the one that the signed manifest names."""
+    SIGNATURE = 41
+    """An electronic signature is missing, stands twice, is unknown to the log, or says other things than its event."""
     UNSUPPORTED = 50
     """The bundle holds something that this verifier cannot judge."""
     SILENT = 60

@@ -16,6 +16,7 @@ from aliquot_verify.keys import Chain, check_places, read_chain
 from aliquot_verify.manifest import Manifest, read_manifest
 from aliquot_verify.merkle import HASH, leaf, tile_sizes
 from aliquot_verify.note import Head, Key, NoteError, SignatureError, parse_checkpoint, parse_key
+from aliquot_verify.signatures import Signatures
 from aliquot_verify.times import Times, oddities, seconds
 from aliquot_verify.tree import Judged, judge
 
@@ -54,6 +55,8 @@ class Report:
     first: int = 0
     count: int = 0
     anchored: int | None = None
+    signatures: int = 0
+    revocations: int = 0
     findings: list[Finding] = field(default_factory=list)
     notices: list[Finding] = field(default_factory=list)
     """What a person should explain, but what an honest log may have: silences, a clock that was set."""
@@ -96,13 +99,13 @@ def _verify(bundle: Bundle, known: Known, pinned: Key | None, witnesses: list[Ke
     if (manifest.origin, manifest.size) != (head.origin, head.size):
         report.findings.append(_finding(Fault.MANIFEST, "the manifest describes another log than the checkpoint", "manifest.json"))
     report.first, report.count = manifest.first, manifest.count
-    levels, times = _tiles(bundle, head.size, digests), Times()
-    lines = _hash_events(bundle, manifest, digests, times)
+    levels, times, signatures = _tiles(bundle, head.size, digests), Times(), Signatures()
+    lines = _hash_events(bundle, manifest, digests, times, signatures)
     judged = judge(levels, head.root, manifest.first, lines)
     report.findings += judged.findings
     _compare_events(bundle, judged, manifest, lines, report)
     report.findings += check_places(chain, judged.leaves)
-    _others(bundle, digests, report)
+    _others(bundle, digests, signatures, report)
     case = Case(chain=chain, head=head, leaves=judged.leaves, times=times, first=manifest.first)
     if known.anchor is not None:
         _compare_anchor(known.anchor, case, report)
@@ -193,12 +196,13 @@ def _lines(bundle: Bundle, digest: Callable[[bytes], None]) -> Iterator[list[byt
         yield [rest]
 
 
-def _hash_events(bundle: Bundle, manifest: Manifest, digests: dict[str, str], times: Times) -> bytes:
+def _hash_events(bundle: Bundle, manifest: Manifest, digests: dict[str, str], times: Times, signatures: Signatures) -> bytes:
     whole = sha256()
     hashes = bytearray()
     for lines in _lines(bundle, whole.update):
         hashes += b"".join([leaf(line) for line in lines])
         times.add(lines)
+        signatures.add(lines)
         if len(hashes) > (manifest.count + _SURPLUS_LINES_MAX) * HASH:
             raise Unusable(Fault.ADDED, f"events.jsonl holds far more than the {manifest.count} events it should", "events.jsonl")
     digests["events.jsonl"] = whole.hexdigest()
@@ -252,14 +256,15 @@ def _ids(bundle: Bundle, wanted: set[int]) -> dict[int, str]:
     return found
 
 
-def _others(bundle: Bundle, digests: dict[str, str], report: Report) -> None:
-    for name in ("signatures.jsonl", "report.pdf"):
-        whole = sha256()
-        for chunk in bundle.chunks(name):
-            whole.update(chunk)
-        digests[name] = whole.hexdigest()
-    if bundle.size("signatures.jsonl"):
-        report.findings.append(_finding(Fault.UNSUPPORTED, "this verifier cannot judge the electronic signatures", "signatures.jsonl"))
+def _others(bundle: Bundle, digests: dict[str, str], signatures: Signatures, report: Report) -> None:
+    whole = sha256()
+    report.findings += signatures.judge(bundle.chunks("signatures.jsonl"), whole.update, report.first)
+    digests["signatures.jsonl"] = whole.hexdigest()
+    report.signatures, report.revocations = signatures.held, signatures.revoked
+    whole = sha256()
+    for chunk in bundle.chunks("report.pdf"):
+        whole.update(chunk)
+    digests["report.pdf"] = whole.hexdigest()
 
 
 def _compare_manifest(bundle: Bundle, manifest: Manifest, digests: dict[str, str], report: Report) -> None:
@@ -304,6 +309,8 @@ def as_json(report: Report) -> dict[str, Any]:
         "timestamps": {"held": report.outside.held, "checked": report.outside.checked, "newest": report.outside.stamped_at},
         "findings": [_as_json(finding) for finding in report.findings],
         "notices": [_as_json(finding) for finding in report.notices],
+        "signatures": report.signatures,
+        "revocations": report.revocations,
         "unnamed": report.unnamed,
     }
 

@@ -9,7 +9,17 @@ from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
 from aliquot.ledger import anchor_store, queries, store
 from aliquot.ledger.anchors import Anchors
-from aliquot.ledger.contracts import AuditEvent, Checkpoint, EventFilter, Export, InclusionProof, LedgerStatus, LoggedEvent, RecordRef
+from aliquot.ledger.contracts import (
+    AuditEvent,
+    Checkpoint,
+    EventFilter,
+    Export,
+    InclusionProof,
+    LedgerStatus,
+    LoggedEvent,
+    RecordRef,
+    SignatureLines,
+)
 from aliquot.ledger.cosignature import WitnessKey
 from aliquot.ledger.errors import ExportBusy, NoCheckpoint, NoLogKey, NoSuchEvent, NotYetInLog, RotationUnderWay
 from aliquot.ledger.events import event_body
@@ -41,6 +51,8 @@ class LedgerApi:
         """`wake` is called after each commit that appended, e.g. `Sequencer.wake` when it runs in this process.
         `key` signs exports; a process without it does everything else."""
         self.anchors = Anchors(clock, key, witnesses)
+        self.signature_lines: SignatureLines | None = None
+        """Bound by bootstrap: what an export says of electronic signatures."""
         self._vault = vault
         self._clock = clock
         self._wake = wake
@@ -146,7 +158,7 @@ class LedgerApi:
             first, count = await queries.span(tx, since, until, state.size)
             order = Order(state=state, note=note, first=first, count=count, since=since, until=until, made_at=self._clock.now())
             extras = {"keys.json": await self.anchors.keys_document(tx), "anchors.json": await self.anchors.document(tx, state.size)}
-            return await write_bundle(tx, order, self._signer(note), extras)
+            return await write_bundle(tx, order, self._signer(note), extras, self.signature_lines)
 
     def _signer(self, note: str) -> LogKey:
         """The key that signed the newest checkpoint: for a moment of a rotation the staged one."""

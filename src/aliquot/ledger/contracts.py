@@ -1,7 +1,7 @@
 """What other domains see of the ledger."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, Literal, Protocol
@@ -101,6 +101,16 @@ class LedgerStatus:
     waiting_seconds: float
     signed_at: datetime | None
     root_hash: bytes = b""
+
+
+SIGNATURE_ACTIONS = ("signature.created", "signature.revoked")
+"""Actions of events about an electronic signature; their `versions.statement` is the SHA-256 of a line of `signatures.jsonl`."""
+
+
+class SignatureLines(Protocol):
+    """Gives the exporter the signed statements that events speak of. Comes from `records`, which stands above the ledger."""
+
+    def __call__(self, tx: Transaction, event_ids: Sequence[uuid.UUID]) -> Awaitable[list[bytes]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ import typst
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.clock import rfc3339
 from aliquot.ledger import queries, store
-from aliquot.ledger.contracts import Export
+from aliquot.ledger.contracts import SIGNATURE_ACTIONS, Export, SignatureLines
 from aliquot.ledger.merkle import WIDTH, levels, tile_path, tiles_between
 from aliquot.ledger.note import LogKey
 from aliquot.platform.db import Transaction
@@ -73,7 +73,9 @@ class _Stream:
         self._digests[self._name] = self._hash.hexdigest()
 
 
-async def write_bundle(tx: Transaction, order: Order, key: LogKey, extras: Mapping[str, bytes]) -> Export:
+async def write_bundle(
+    tx: Transaction, order: Order, key: LogKey, extras: Mapping[str, bytes], signatures: SignatureLines | None = None
+) -> Export:
     """The bundle, with `extras` by name, in an unnamed temporary file: nothing is left behind by a crash. Compression runs in threads."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller streams and closes it
     try:
@@ -81,7 +83,7 @@ async def write_bundle(tx: Transaction, order: Order, key: LogKey, extras: Mappi
         archive.add("checkpoint", order.note.encode())
         for name, data in extras.items():
             archive.add(name, data)
-        archive.add("signatures.jsonl", b"")
+        await _signatures(tx, order, archive, signatures)
         await _events(tx, order, archive)
         await _tiles(tx, order, archive)
         report = await asyncio.to_thread(_report, order, key, await queries.counts(tx, order.first, order.first + order.count))
@@ -104,6 +106,18 @@ async def _events(tx: Transaction, order: Order, archive: _Archive) -> None:
         for start in range(order.first, end, _PIECE):
             rows = await store.entries(tx, start, min(start + _PIECE, end))
             await asyncio.to_thread(stream.write, b"".join([body + b"\n" for _, body in rows]))
+    finally:
+        stream.close()
+
+
+async def _signatures(tx: Transaction, order: Order, archive: _Archive, lines_of: SignatureLines | None) -> None:
+    """One line for each event about an electronic signature, in the log's order."""
+    stream, start, end = archive.stream("signatures.jsonl"), order.first, order.first + order.count
+    try:
+        while lines_of is not None and (found := await queries.events_of(tx, SIGNATURE_ACTIONS, start, end, _PIECE)):
+            lines = await lines_of(tx, [event_id for _, event_id in found])
+            await asyncio.to_thread(stream.write, b"".join([line + b"\n" for line in lines]))
+            start = found[-1][0] + 1
     finally:
         stream.close()
 

@@ -65,6 +65,13 @@ async def counts(tx: Transaction, start: int, end: int) -> list[tuple[str, int]]
     return [(row.action, row.events) for row in await tx.rows(_COUNTS, {"start": start, "end": end})]
 
 
+async def events_of(tx: Transaction, actions: Sequence[str], start: int, end: int, limit: int) -> list[tuple[int, uuid.UUID]]:
+    """(seq, id) of the events with these actions in that part of the log, in its order."""
+    query = select(_l.seq, _l.event_id).join_from(audit_log, audit_event, _l.event_id == _e.id)
+    query = query.where(_e.action.in_(actions), _l.seq >= start, _l.seq < end).order_by(_l.seq).limit(limit)
+    return [(row.seq, row.event_id) for row in await tx.rows(query)]
+
+
 _UNSEEN = text(
     "SELECT EXISTS (SELECT FROM audit_event WHERE tx >= :xmax AND tx < :below) "
     "OR EXISTS (SELECT FROM audit_event WHERE tx = ANY(CAST(:running AS bigint[])) AND tx < :below)"

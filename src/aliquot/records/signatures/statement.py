@@ -16,10 +16,11 @@ from sqlalchemy import Row
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json, sha256_hex
 from aliquot.kernel.clock import rfc3339
+from aliquot.ledger.contracts import SIGNATURE_ACTIONS
 from aliquot.platform.vault import Damaged, Vault
 from aliquot.records.signatures.contracts import Proof, SignableRecord
 
-SIGNED, REVOKED = "signature.created", "signature.revoked"
+SIGNED, REVOKED = SIGNATURE_ACTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
