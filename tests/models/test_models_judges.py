@@ -19,6 +19,7 @@ from aliquot.models.providers.anthropic import AnthropicDecoder
 from aliquot.models.providers.base import Decoder, Delta, Turn
 from aliquot.models.providers.bedrock import BedrockDecoder
 from aliquot.models.providers.openai import OpenAIDecoder
+from tests.models.asking import ask, events_of, text_of
 from tests.models.conftest import Bench
 from tests.peers.models_server import ModelServer, ToolCall, wires
 from tests.peers.models_server import Turn as Said
@@ -213,3 +214,25 @@ def test_constrained_replies_become_text_or_a_tool_use_at_every_cut(name: str) -
         assert [(u.name, json.loads(u.arguments)) for u in turn.tool_uses] == ([tool] if tool else [])
         assert turn.stop_reason == ("tool_use" if tool else "stop")
         assert summary(deltas)[2] == (["c"] if tool else [])
+
+
+async def test_an_azure_deployment_is_asked_as_the_official_client_asks(
+    bench: Bench, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_KEY", "azure-secret")
+    monkeypatch.setenv("OPENAI_API_KEY", "must not leave")
+    place = {"base_url": model_server.url, "api_version": "2024-10-21", "model": "lab-gpt", "api_key_env": "AZURE_KEY"}
+    events = await events_of(bench.api(bench.model("azure", "openai", **place)), ask("Ready?"))
+    assert text_of(events) == "Hello from the fake provider."
+    ours = model_server.requests[0]
+    official = openai.AzureOpenAI(azure_endpoint=model_server.url, api_version="2024-10-21", api_key="azure-secret", max_retries=0)
+    said = official.chat.completions.create(model="lab-gpt", messages=ours.body["messages"], stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in said if chunk.choices) == text_of(events)
+    official.close()
+    theirs = model_server.requests[1]
+    assert ours.path == theirs.path
+    assert ours.path.endswith("/openai/deployments/lab-gpt/chat/completions?api-version=2024-10-21")
+    for name in ("api-key", "authorization", "content-type"):
+        assert ours.headers.get(name) == theirs.headers.get(name), name
+    assert (ours.headers["api-key"], "authorization" in ours.headers) == ("azure-secret", False)
+    assert set(ours.body) - set(theirs.body) <= {"stream_options", "max_completion_tokens"}

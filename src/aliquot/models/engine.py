@@ -54,6 +54,7 @@ class Engine:
         """The events of one call. Raises ModelProblem when nothing was shown (fallback may apply), ProviderInterrupted after."""
         call, fitted, names = self._prepare(lane, request)
         if fitted.dropped:
+            log.info("model_context_trimmed", endpoint=lane.name, messages=fitted.dropped, run_id=str(request.run_id))
             yield Notice(code="context_trimmed", text="This conversation is long: its oldest parts were left out of this answer.")
         lane.breaker.enter()
         try:

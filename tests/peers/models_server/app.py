@@ -62,7 +62,8 @@ class App:
         body = json.loads(await _body(receive) or b"{}")
         if provider == "bedrock":
             body["modelId"] = unquote(path.split("/")[-2])
-        turn, recording = book.take(provider, path, headers, body)
+        query = scope["query_string"].decode()
+        turn, recording = book.take(provider, f"{path}?{query}" if query else path, headers, body)
         watcher = asyncio.create_task(_watch(receive, recording))
         try:
             await _answer(send, provider, body, turn, watcher)
