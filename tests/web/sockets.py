@@ -79,7 +79,8 @@ async def connected(site: Site, credential: str | None, conversation: str, **opt
     """A socket to `conversation`; `credential` goes into the URL as documented."""
     path = f"/ws/chat/{conversation}" if conversation != "/debug" else "/ws/debug"
     url = f"{site.url.replace('http', 'ws')}{path}" + (f"?token={credential}" if credential is not None else "")
-    async with websockets.connect(url, **options) as raw:
+    # Without a bound on unread frames: with one, a client that closes while frames wait does not see the server's answer to it.
+    async with websockets.connect(url, max_queue=None, **options) as raw:
         yield Socket(raw)
 
 

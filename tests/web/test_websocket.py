@@ -5,7 +5,7 @@ import json
 import websockets
 
 from tests.chat.conftest import model_host, model_server, model_site  # noqa: F401 - fixtures
-from tests.peers.models_server import ModelServer, ToolCall, Turn
+from tests.peers.models_server import ModelServer, Turn
 from tests.site import Seeded, Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 from tests.web.sockets import GREETING, connected, token
 

@@ -69,7 +69,7 @@ async def test_readers_may_not_write_and_say_nothing_to_those_who_left(site: Sit
 
 
 @pytest.fixture
-async def strict(seeded_urls: Urls, seeded: Seeded, tmp_path: Path):  # noqa: F811, ANN201
+async def strict(seeded_urls: Urls, seeded: Seeded, tmp_path: Path):  # noqa: F811
     """A site that looks at its connections all the time."""
     limits = Limits(live_recheck_seconds=0.05)
     async with running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, limits=limits) as running:

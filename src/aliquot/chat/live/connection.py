@@ -10,7 +10,7 @@ import structlog
 from aliquot.chat.contracts import TERMINAL, Started, StartRun
 from aliquot.chat.live import frames
 from aliquot.chat.live.outbox import Outbox
-from aliquot.chat.live.reader import PAGE, RunReader
+from aliquot.chat.live.reader import PAGE, Closing, RunReader
 from aliquot.chat.live.rooms import Room
 from aliquot.chat.live.store import LiveStore, Mark
 from aliquot.chat.service import RunService
@@ -31,6 +31,8 @@ REPLAY_RUNS_MAX = 200
 _AFTER_RUNS = 20
 _POSITIONS_MAX = 2_000
 _TYPING_SECONDS = 1.0
+_RESUME_SECONDS = 1.0
+"""So long after connecting a client that did not resume is taken for one that does not."""
 _ERROR_SECONDS = 1.0
 
 
@@ -83,7 +85,8 @@ class Connection:
         self._positions: dict[uuid.UUID, int] = {}
         self._replaying: asyncio.Task[None] | None = None
         self._joining = asyncio.Lock()
-        self._behind = False
+        self._behind = self._resumed = False
+        self._began_at = asyncio.get_running_loop().time()
         self._typed_at = self._error_at = float("-inf")
 
     # --- what the room does
@@ -95,6 +98,17 @@ class Connection:
     def push_run(self, run_id: uuid.UUID, seq: int, frame: str) -> None:
         if not self._behind and seq > self._positions.get(run_id, -1):
             self._positions[run_id] = seq
+            self.push(frame)
+
+    def push_end(self, run_id: uuid.UUID, closing: Closing) -> None:
+        if run_id in self._positions:
+            self.push_run(run_id, closing.seq, closing.frame)
+        elif not self._resumed:  # it may be about to resume, and is sent everything then
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(loop.time(), self._began_at + _RESUME_SECONDS), self._push_alone, closing.alone)
+
+    def _push_alone(self, frame: str) -> None:
+        if not self._resumed and self.room is not None:
             self.push(frame)
 
     def hears(self, run_id: uuid.UUID) -> bool:
@@ -265,7 +279,7 @@ class Connection:
             marks = await self._store.to_replay(tx, self.room.conversation_id, listed, REPLAY_RUNS_MAX + 1)
         if len(marks) > REPLAY_RUNS_MAX:
             raise ResumeTooFar
-        self._behind = False
+        self._behind, self._resumed = False, True
         seen = frame.after or {}
         self._replay([(mark.run_id, seen.get(mark.run_id, -1)) for mark in marks])
         self.push(self.room.presence.frame())
@@ -304,9 +318,9 @@ class Connection:
                     stream.listeners.add(self)
                     return
         closing = await self._reader.closing(run_id)
-        if closing is not None and closing[0] > seq:
-            await self._put(closing[1])
-            seq = closing[0]
+        if closing is not None and closing.seq > seq:
+            await self._put(closing.frame)
+            seq = closing.seq
         self._positions[run_id] = seq
 
     async def _put(self, frame: str) -> None:

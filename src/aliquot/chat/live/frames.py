@@ -131,11 +131,19 @@ def message(run_id: uuid.UUID, asked: Message, author: dict[str, str]) -> str:
 
 def message_complete(run_id: uuid.UUID, seq: int, answer: Message) -> str:
     """The whole answer. It has the number after the run's last event."""
-    return frame(
-        "message_complete", run_id=str(run_id), seq=seq, message_id=str(answer.id), conversation_id=str(answer.conversation_id),
-        role="assistant", content=answer.content, citations=list(answer.citations), timestamp=rfc3339(answer.created_at),
-        incomplete=answer.incomplete,
-    )  # fmt: skip
+    return frame("message_complete", run_id=str(run_id), seq=seq, **_answer(answer))
+
+
+def message_complete_alone(answer: Message) -> str:
+    """The whole answer for who did not hear how it came about: without a number, so that it stands in no resume's way."""
+    return frame("message_complete", **_answer(answer))
+
+
+def _answer(answer: Message) -> dict[str, Any]:
+    return {
+        "message_id": str(answer.id), "conversation_id": str(answer.conversation_id), "role": "assistant", "content": answer.content,
+        "citations": list(answer.citations), "timestamp": rfc3339(answer.created_at), "incomplete": answer.incomplete,
+    }  # fmt: skip
 
 
 def error(problem: Problem, of: str | None = None, client_id: str | None = None) -> str:

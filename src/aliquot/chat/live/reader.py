@@ -1,6 +1,7 @@
 """What a room reads of a run: the message before it, its events, the answer after it."""
 
 import uuid
+from typing import NamedTuple
 
 from aliquot.chat.contracts import StoredEvent
 from aliquot.chat.live import frames
@@ -13,6 +14,14 @@ from aliquot.platform.db import Database
 from aliquot.platform.vault import Vault
 
 PAGE = 500
+
+
+class Closing(NamedTuple):
+    """The end of a run: its number, the frame with it, the frame without it."""
+
+    seq: int
+    frame: str
+    alone: str
 
 
 class RunReader:
@@ -37,8 +46,8 @@ class RunReader:
                 name = ""
         return frames.message(run_id, asked, {"id": str(row.person_id), "name": name})
 
-    async def closing(self, run_id: uuid.UUID) -> tuple[int, str] | None:
-        """The `message_complete` frame of a run that ended, with its number; None when nothing was answered."""
+    async def closing(self, run_id: uuid.UUID) -> Closing | None:
+        """The `message_complete` frame of a run that ended; None when nothing was answered."""
         async with self._db.begin() as tx:
             row, mark = await self._store.run(tx, run_id), await self._store.mark(tx, run_id)
             if row is None or mark is None or not mark.finished:
@@ -46,7 +55,8 @@ class RunReader:
             answer = await self._chats.get_message(tx, row.conversation_id, row.message_id)
         if answer is None:
             return None
-        return mark.last_seq + 1, frames.message_complete(run_id, mark.last_seq + 1, answer)
+        seq = mark.last_seq + 1
+        return Closing(seq, frames.message_complete(run_id, seq, answer), frames.message_complete_alone(answer))
 
     async def page(self, run_id: uuid.UUID, after: int) -> tuple[list[StoredEvent], Mark | None]:
         """The next events after `after`, and how far the run was before they were read."""

@@ -14,7 +14,7 @@ import structlog
 from aliquot.chat.contracts import StoredEvent
 from aliquot.chat.live import frames
 from aliquot.chat.live.presence import Presence
-from aliquot.chat.live.reader import RunReader
+from aliquot.chat.live.reader import Closing, RunReader
 from aliquot.chat.live.store import Mark
 from aliquot.chat.service import RunService
 from aliquot.identity.contracts import Principal
@@ -36,6 +36,9 @@ class Member(Protocol):
 
     def push_run(self, run_id: uuid.UUID, seq: int, frame: str) -> None:
         """Queue a run's frame, unless it was queued before."""
+
+    def push_end(self, run_id: uuid.UUID, closing: Closing) -> None:
+        """Queue the end of a run, also for a client that did not hear how it came about."""
 
     def hears(self, run_id: uuid.UUID) -> bool:
         """Whether frames of this run were, or are being, queued."""
@@ -135,8 +138,8 @@ class Room:
                 await asyncio.sleep(_AGAIN_SECONDS)
         self._streams.pop(stream.run_id, None)
         if closing is not None:
-            for member in tuple(self.members):  # also whoever did not hear how it came about
-                member.push_run(stream.run_id, *closing)
+            for member in tuple(self.members):
+                member.push_end(stream.run_id, closing)
 
     # --- people
 
