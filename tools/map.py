@@ -10,7 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "map.md"
 LADDER = (
-    "cli", "demo", "web", "worker", "bootstrap.py", "chat", "routing", "lab", "tools", "models", "policy", "guard", "records", "identity", "ledger",
+    "cli", "demo", "web", "worker", "bootstrap.py", "chat", "routing", "lab", "tools", "documents", "models", "policy", "guard", "records",
+    "identity", "ledger",
     "platform", "kernel",
 )  # fmt: skip
 
@@ -30,7 +31,7 @@ chat
 routing
 lab
 tools
-models
+documents | models
 policy | guard
 records
 identity

@@ -1,0 +1,154 @@
+"""Blobs: contents too large for a row, sealed piece by piece, in a local folder or an S3 bucket (obstore).
+
+A blob is a row of pieces of PIECE bytes, each AES-256-GCM under the subject's key with the blob's id, the piece's number and
+whether it is the last one as associated data: pieces can be neither reordered, exchanged between blobs nor cut off. Memory does
+not grow with the blob. Erasing the subject makes its blobs unreadable.
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import obstore
+import structlog
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, S3Store
+
+from aliquot.kernel.problems import NotFound, Unavailable
+from aliquot.platform.vault import Damaged, Vault
+
+log = structlog.get_logger(__name__)
+
+PIECE = 262_144
+_OVERHEAD = 45
+"""What `Vault.seal` adds."""
+_ONE_PUT_BYTES = 4_000_000
+"""Up to here one request; beyond, parts of 5 MiB, the smallest S3 takes."""
+
+
+class BlobMissing(NotFound):
+    code, status, sentence = "blob_missing", 410, "The stored content is no longer there."
+
+
+class StorageUnavailable(Unavailable):
+    code, sentence = "storage_unavailable", "The storage of files is not reachable at the moment. Please try again."
+
+
+class Blobs:
+    """Stores, gives and deletes sealed blobs by id."""
+
+    def __init__(self, vault: Vault, folder: Path, url: str | None = None) -> None:
+        """`url` `s3://bucket/prefix` takes credentials, region and endpoint from the AWS_ variables; None uses `folder`."""
+        self._vault, self._folder = vault, folder if url is None else None
+        self._store: Any = None
+        self._url = url
+
+    async def put(self, blob_id: uuid.UUID, subject: uuid.UUID, pieces: Iterable[bytes]) -> None:
+        """Store `pieces` (any sizes) as one blob; durable when it returns. Raises StorageUnavailable, Erased."""
+        key, sealed = _key(blob_id), self._sealed(blob_id, subject, pieces)
+        try:
+            first, whole = await _first(sealed, _ONE_PUT_BYTES)
+            body: Any = first if whole else _chained(first, sealed)
+            await obstore.put_async(self._opened(), key, body, chunk_size=5 << 20, max_concurrency=2)
+        except (BaseError, OSError) as error:
+            log.warning("blob_not_stored", error=type(error).__name__)
+            raise StorageUnavailable from error
+        if self._folder is not None:
+            await asyncio.to_thread(_fsync, self._folder / key)
+
+    async def get(self, blob_id: uuid.UUID) -> AsyncGenerator[bytes, None]:
+        """The content, piece by piece. Raises BlobMissing, Erased, Damaged, StorageUnavailable; also after the first piece."""
+        try:
+            found = await obstore.get_async(self._opened(), _key(blob_id))
+            number, waiting = 0, bytearray()
+            async for data in found.stream(min_chunk_size=PIECE + _OVERHEAD):
+                waiting += data
+                while len(waiting) > PIECE + _OVERHEAD:  # more follows, so this one is not the last
+                    yield self._open(blob_id, number, bytes(waiting[: PIECE + _OVERHEAD]), last=False)
+                    del waiting[: PIECE + _OVERHEAD]
+                    number += 1
+            yield self._open(blob_id, number, bytes(waiting), last=True)
+        except (NotFoundError, FileNotFoundError) as error:
+            raise BlobMissing from error
+        except (BaseError, OSError) as error:
+            log.warning("blob_not_read", error=type(error).__name__)
+            raise StorageUnavailable from error
+
+    async def read(self, blob_id: uuid.UUID, most: int) -> bytes:
+        """The whole content of a small blob. Raises as `get`, and Damaged for more than `most` bytes."""
+        data = bytearray()
+        async for piece in self.get(blob_id):
+            data += piece
+            if len(data) > most:
+                raise Damaged
+        return bytes(data)
+
+    async def delete(self, blob_id: uuid.UUID) -> None:
+        """Delete it; one that is not there is deleted already. Raises StorageUnavailable."""
+        try:
+            await obstore.delete_async(self._opened(), _key(blob_id))
+        except (NotFoundError, FileNotFoundError):
+            return
+        except (BaseError, OSError) as error:
+            log.warning("blob_not_deleted", error=type(error).__name__)
+            raise StorageUnavailable from error
+
+    def _opened(self) -> Any:
+        if self._store is None:
+            if self._folder is not None:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._store = LocalStore(self._folder)
+            else:
+                retries: Any = {"max_retries": 2}
+                self._store = S3Store.from_url(self._url or "", client_options={"timeout": "60s"}, retry_config=retries)
+        return self._store
+
+    def _sealed(self, blob_id: uuid.UUID, subject: uuid.UUID, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        waiting, number = bytearray(), 0
+        for data in pieces:
+            waiting += data
+            while len(waiting) > PIECE:
+                yield self._vault.seal(subject, bytes(waiting[:PIECE]), aad=_aad(blob_id, number, last=False))
+                del waiting[:PIECE]
+                number += 1
+        yield self._vault.seal(subject, bytes(waiting), aad=_aad(blob_id, number, last=True))
+
+    def _open(self, blob_id: uuid.UUID, number: int, sealed: bytes, *, last: bool) -> bytes:
+        return self._vault.open(sealed, aad=_aad(blob_id, number, last=last))
+
+
+def _aad(blob_id: uuid.UUID, number: int, *, last: bool) -> str:
+    return f"blob:{blob_id}:{number}:{int(last)}"
+
+
+def _key(blob_id: uuid.UUID) -> str:
+    return f"{blob_id.hex[-2:]}/{blob_id.hex}"
+
+
+async def _first(sealed: Iterator[bytes], most: int) -> tuple[bytes, bool]:
+    """Pieces up to `most` bytes, and whether that was all."""
+    data = bytearray()
+    for piece in sealed:
+        data += piece
+        if len(data) >= most:
+            return bytes(data), False
+        await asyncio.sleep(0)  # others have their turn between two pieces
+    return bytes(data), True
+
+
+async def _chained(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    for piece in rest:
+        yield piece
+
+
+def _fsync(path: Path) -> None:
+    for place in (path, path.parent, path.parent.parent):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
