@@ -2,11 +2,10 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aliquot.chat.search.query import Query, Term, same_word
-from aliquot.chat.search.words import Word, compose, words
+from aliquot.chat.search.words import compose, places, words
 
 SNIPPET_CHARS = 200
 _EXACT, _FORM, _BEGINNING = 1.0, 0.8, 0.6
@@ -49,37 +48,38 @@ class Matcher:
         """The score (about 0.1 to 5 per term) and the snippet of a text in which every term stands; None for another text."""
         composed = compose(text)
         found = words(composed)
-        hits: list[_Hit] = []
+        different = set(found)
+        hits: list[tuple[int, int, float]] = []  # number of the term, of its first word in the text, fit
         score = 0.0
         for n, term in enumerate(self._query.terms):
-            here = list(self._occurrences(n, term, found))
+            here = self._occurrences(term, found, different)
             if not here:
                 return None
             # Best fit counts; repetitions count ever less, and less in a long text (as in BM25).
-            score += max(hit.fit for hit in here) + math.log1p(len(here)) / (1 + len(found) / _TYPICAL_WORDS)
-            hits += here
-        return score, _snippet(composed, sorted(hits, key=lambda hit: hit.start))
+            score += max(fit for _, fit in here) + math.log1p(len(here)) / (1 + len(found) / _TYPICAL_WORDS)
+            hits += [(n, at, fit) for at, fit in here]
+        where = places(composed)
+        spans = [_Hit(n, where[at][0], where[at + len(self._query.terms[n].words) - 1][1], fit) for n, at, fit in hits]
+        return score, _snippet(composed, sorted(spans, key=lambda hit: hit.start))
 
-    def _occurrences(self, number: int, term: Term, found: list[Word]) -> Iterator[_Hit]:
-        size = len(term.words)
-        fits = [self._known(word, term.exact, term.open_end and n == size - 1) for n, word in enumerate(term.words)]
-        first = fits[0]
-        for at, word in enumerate(found):
-            fit = first.get(word.text, -1.0)
-            if fit < 0:
-                fit = first[word.text] = _fit(term.words[0], word.text, term.exact, term.open_end and size == 1)
-            if not fit:
-                continue
-            for n in range(1, size):
-                following = found[at + n].text if at + n < len(found) else ""
-                if following not in fits[n]:
-                    fits[n][following] = _fit(term.words[n], following, term.exact, term.open_end and n == size - 1)
-                fit = min(fit, fits[n][following])
-            if fit:
-                yield _Hit(number, word.start, found[at + size - 1].end, fit)
+    def _occurrences(self, term: Term, found: list[str], different: set[str]) -> list[tuple[int, float]]:
+        """Where the term begins, as numbers of words, and how well it fits there."""
+        fitting = [self._fitting(term, n, different) for n in range(len(term.words))]
+        first, further = fitting[0], fitting[1:]
+        if not all(fitting):
+            return []
+        begins = [(at, first[word]) for at, word in enumerate(found) if word in first]
+        for n, fits in enumerate(further, 1):
+            begins = [(at, min(fit, fits[found[at + n]])) for at, fit in begins if at + n < len(found) and found[at + n] in fits]
+        return begins
 
-    def _known(self, word: str, exact: bool, open_end: bool) -> dict[str, float]:
-        return self._fits.setdefault((word, exact, open_end), {})
+    def _fitting(self, term: Term, number: int, different: set[str]) -> dict[str, float]:
+        """Those of the text's words that fit one word of the term."""
+        word, open_end = term.words[number], term.open_end and number == len(term.words) - 1
+        known = self._fits.setdefault((word, term.exact, open_end), {})
+        for other in different - known.keys():
+            known[other] = _fit(word, other, term.exact, open_end)
+        return {other: fit for other in different if (fit := known[other])}
 
 
 def _fit(sought: str, found: str, exact: bool, open_end: bool) -> float:

@@ -61,7 +61,7 @@ def parse(text: str) -> Query:
     unfinished = bool(text) and not text[-1].isspace() and text[-1] != '"'
     terms = []
     for chunk in _CHUNK.finditer(text):
-        found = tuple(word.text for word in words(chunk.group()))
+        found = tuple(word for word in words(chunk.group()) if word)
         if found:
             quoted = chunk.group().startswith('"')
             terms.append(Term(found, quoted, unfinished and not quoted and chunk.end() == len(text)))

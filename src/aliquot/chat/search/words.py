@@ -6,7 +6,6 @@ Scripts written without spaces give one word per character: what was typed toget
 import re
 import unicodedata
 from functools import lru_cache
-from typing import NamedTuple
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _MARKS = (  # combining marks, which `\w` leaves out: within a word they belong to it
@@ -17,14 +16,6 @@ _WORD = re.compile(rf"[^\W_{_UNSPACED}](?:[^\W_{_UNSPACED}]|[{_MARKS}])*|[{_UNSP
 # Letters that Unicode does not take apart, and how people type them.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h", "ŋ": "n"})
 _ALONE = re.compile(f"[{_UNSPACED}]")
-
-
-class Word(NamedTuple):
-    """A folded word and where it stands in the composed text (`compose`): characters `start` to `end`."""
-
-    text: str
-    start: int
-    end: int
 
 
 def compose(text: str) -> str:
@@ -51,9 +42,16 @@ def unspaced(word: str) -> bool:
     return _ALONE.match(word) is not None
 
 
-def words(text: str) -> list[Word]:
-    """The words of a composed text in order."""
-    return [Word(folded, m.start(), m.end()) for m in _WORD.finditer(text) if (folded := fold(m.group()))]
+def words(text: str) -> list[str]:
+    """The folded words of a composed text in order. One that folds to nothing is empty, so that `places` goes with them."""
+    if text.isascii():
+        return _WORD.findall(text.lower())
+    return [fold(word) for word in _WORD.findall(text)]
+
+
+def places(text: str) -> list[tuple[int, int]]:
+    """Where the words of a composed text stand: first character, and the one after the last."""
+    return [m.span() for m in _WORD.finditer(text)]
 
 
 def vocabulary(text: str, most: int) -> set[str]:
