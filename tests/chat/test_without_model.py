@@ -34,6 +34,8 @@ async def test_what_is_not_understood_is_not_guessed(site: Site) -> None:
     heard = await ask(scientist, "Who won the football match last night?")
     assert heard.of("tool_call_start") == []
     assert "docs/models.md" in heard.text
+    assert "- What is the status of PCR-02?" in heard.text  # questions that would be answered here
+    assert len(heard.text) < 500
     assert heard.of("done")[0]["confidence"] is None
 
 
@@ -67,15 +69,80 @@ async def test_a_rejected_run_never_starts(site: Site) -> None:
     assert (await scientist.get("/api/instruments/PCR-02/status")).json()["state"] == "idle"
 
 
-async def test_a_viewer_cannot_start_a_run(site: Site) -> None:
+async def test_a_viewer_s_wish_to_act_is_refused_in_words_and_on_the_record(site: Site) -> None:
     viewer = await site.client("viewer")
     heard = await ask(viewer, "Start PCR-STD-35 on PCR-02")
     assert heard.of("approval_required") == []
+    assert heard.of("tool_call_end")[0]["outcome"] == "denied"
+    assert "Viewers may only read." in heard.text
+    with psycopg.connect(site.services.db.url) as conn:
+        assert conn.execute("SELECT count(*) FROM tool_call WHERE tool = 'start_run' AND state = 'denied'").fetchone() == (1,)
+    partly = await ask(viewer, "Start a run on PCR-02")
+    assert partly.text == "Your role may not do this: start run. Nothing was done."
     direct = await viewer.post(
         "/api/chat/tools", json={"name": "start_run", "arguments": {"instrument": "PCR-02", "protocol": "PCR-STD-35"}}
     )
     assert direct.status_code in (403, 404)
     assert direct.headers["content-type"] == "application/problem+json"
+
+
+async def test_the_run_of_an_instrument_is_stopped_by_its_name(site: Site) -> None:
+    scientist = await site.client("scientist")
+    heard = await ask(scientist, "stop HPLC-03, the pressure is dropping")
+    preview = heard.of("approval_required")[0]["preview"]
+    run = (await scientist.get("/api/instruments/HPLC-03/status")).json()["run"]["code"]
+    assert (preview["tool"], preview["arguments"]) == ("stop_run", {"run": run, "reason": "the pressure is dropping"})
+    assert heard.of("done")[0]["state"] == "waiting_approval"
+    asked = await ask(scientist, "Stop the run on HPLC-03", "two")
+    assert f"the reason for “stop run {run}”" in asked.text
+    reply = await ask(scientist, "The pump is leaking", "two")
+    assert reply.of("approval_required")[0]["preview"]["arguments"]["reason"] == "The pump is leaking"
+    assert (await ask(scientist, "stop the run on PCR-02")).text == "There is no run for PCR-02 at the moment. Nothing was done."
+    await ask(scientist, "stop HPLC-03", "three")
+    taken_back = await ask(scientist, "never mind", "three")
+    assert (taken_back.text, taken_back.of("tool_call_start")) == ("All right, nothing was done.", [])
+
+
+async def test_what_is_missing_is_asked_for_and_a_short_reply_is_enough(site: Site) -> None:
+    scientist = await site.client("scientist")
+    asked = await ask(scientist, "Start a PCR run", "start")
+    assert "Which protocol do you mean?" in asked.text
+    assert "PCR-STD-35" in asked.text
+    assert "HPLC-GRAD-10" not in asked.text  # only what runs there
+    reply = await ask(scientist, "PCR-STD-35", "start")
+    assert reply.of("approval_required")[0]["preview"]["arguments"] == {"instrument": "PCR-02", "protocol": "PCR-STD-35"}
+
+    await ask(scientist, "Is PCR-02 ready?", "other")
+    others = await ask(scientist, "and the other one?", "other")
+    assert "1. CENT-04\n2. HPLC-03\n3. SEQ-01" in others.text
+    chosen = await ask(scientist, "3", "other")
+    assert chosen.of("tool_call_args")[0]["arguments"] == {"instrument": "SEQ-01"}
+
+
+async def test_a_name_that_nobody_knows_is_said_with_what_comes_near(site: Site) -> None:
+    scientist = await site.client("scientist")
+    heard = await ask(scientist, "Is PCR-09 ready?", "near")
+    assert heard.text.startswith("There is no instrument PCR-09 here. Did you mean PCR-02?")
+    assert "HPLC-03" in heard.text
+    meant = await ask(scientist, "yes", "near")
+    assert meant.of("tool_call_args")[0]["arguments"] == {"instrument": "PCR-02"}
+
+
+async def test_a_message_with_two_wishes_is_never_halved_in_silence(site: Site) -> None:
+    scientist = await site.client("scientist")
+    both = await ask(scientist, "is PCR-02 ready and start PCR-STD-35 on it")
+    assert [call["name"] for call in both.of("tool_call_start")] == ["get_instrument_status", "start_run"]
+    assert both.of("approval_required")[0]["preview"]["arguments"] == {"instrument": "PCR-02", "protocol": "PCR-STD-35"}
+    assert "PCR-02 (Gradient thermocycler) has been idle since" in both.text
+    assert "needs your confirmation" in both.text
+    partly = await ask(scientist, "Is SEQ-01 free and who is the operator?")
+    assert "SEQ-01" in partly.text
+    assert "Not done: “who is the operator”" in partly.text
+    actions = await ask(scientist, "start PCR-STD-35 on PCR-02 and stop HPLC-03 because it leaks")
+    assert actions.of("tool_call_start") == []
+    assert "Please send them one by one" in actions.text
+    listed = await ask(scientist, "are PCR-02 and the centrifuge free?")
+    assert [call["arguments"] for call in listed.of("tool_call_args")] == [{"instrument": "PCR-02"}, {"instrument": "centrifuge"}]
 
 
 async def test_a_direct_tool_call_gives_its_result(site: Site) -> None:

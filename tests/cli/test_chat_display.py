@@ -162,7 +162,7 @@ def test_a_pipe_gets_the_answer_alone() -> None:
     assert out == TABLE
     assert aside.splitlines() == [
         "· get_instrument_status(instrument: PCR-02) …",
-        "· get_instrument_status ok after 1.23 s: PCR-02 is idle.",
+        "· get_instrument_status ok after 1.23 s",
         "· Trying again.",
         "· [1] SOP 7, page 3",
         "· 10 tokens in, 20 out, 0.002 USD",

@@ -20,7 +20,8 @@ async def test_a_question_is_answered_from_the_laboratory_and_the_pipe_gets_the_
     assert "PCR-02" in ended.out
     assert "idle" in ended.out
     assert "get_instrument_status" not in ended.out
-    assert re.search(r"get_instrument_status ok after \d+\.\d\d s: ", ended.err)
+    assert re.search(r"get_instrument_status ok after \d+\.\d\d s$", ended.err, re.MULTILINE)
+    assert (ended.out + ended.err).count("PCR-02 (") == 1  # its first sentence is not said a second time
     assert "\x1b" not in ended.out + ended.err
 
 

@@ -106,7 +106,7 @@ def test_schemas_refuse_bad_arguments(bench: Bench) -> None:
 
 async def test_status(bench: Bench, tools: dict[str, Tool]) -> None:
     status = tools["get_instrument_status"]
-    assert "PCR-02 (Gradient cycler) is idle since 2026-03-02 09:30 UTC." in await ask(bench, status, instrument="pcr-02")
+    assert "PCR-02 (Gradient cycler) has been idle since 2026-03-02 09:30 UTC." in await ask(bench, status, instrument="pcr-02")
     run = await bench.start(samples=["S-0001"])
     bench.clock.advance(90)
     said = await ask(bench, status, instrument="Gradient cycler")
@@ -114,7 +114,7 @@ async def test_status(bench: Bench, tools: dict[str, Tool]) -> None:
     assert "| Samples | S-0001 |" in said
     async with bench.db.begin() as tx:
         await bench.lab.report_fault(tx, SYSTEM, "HPLC-03", error_code="leak", error="Leak at | pump B.")
-    assert "HPLC-03 (Chromatography tower) is in error" in await ask(bench, status, instrument="HPLC")
+    assert "HPLC-03 (Chromatography tower) has been in error" in await ask(bench, status, instrument="HPLC")
     everything = await ask(bench, status, instrument=" ALL ")
     assert everything.startswith("3 instruments; 1 free: PCR-05. HPLC-03 is in error. PCR-02 is running.")
     assert "Leak at \\| pump B." in everything

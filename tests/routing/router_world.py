@@ -7,7 +7,7 @@ from aliquot.platform.db import Transaction
 from aliquot.policy.contracts import Effect
 from aliquot.routing.api import RoutingApi
 from aliquot.routing.contracts import PriorCall, Route, RouteQuery
-from aliquot.tools.contracts import Example, Tool
+from aliquot.tools.contracts import Example, Relation, Tool
 
 _PLACE = {"type": "string", "minLength": 1, "maxLength": 80}
 
@@ -121,13 +121,37 @@ class Asked:
     tools: list[Declared]
     router: RoutingApi
 
-    async def __call__(self, text: str, *prior: tuple[str, dict[str, Any]], only: tuple[str, ...] | None = None) -> Route:
+    async def __call__(
+        self, text: str, *prior: tuple[str, dict[str, Any]], only: tuple[str, ...] | None = None, earlier: tuple[str, ...] = ()
+    ) -> Route:
         calls = tuple(PriorCall(tool=tool, arguments=arguments) for tool, arguments in prior)
         names = tuple(tool.name for tool in self.tools) if only is None else only
-        return await self.router.route(NO_DATABASE, RouteQuery(text=text, tools=names, prior=calls))
+        return await self.router.route(NO_DATABASE, RouteQuery(text=text, tools=names, prior=calls, earlier=earlier))
 
 
 def asked(clock: Any = None) -> Asked:
     tools = freezers()
     more = {} if clock is None else {"monotonic": clock}
     return Asked(tools, RoutingApi([cast("Tool", tool) for tool in tools], **more))
+
+
+@dataclass
+class Related(Declared):
+    """A tool that knows which of its values go with which unit."""
+
+    going: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    async def relations(self, tx: Transaction) -> tuple[Relation, ...]:
+        return (Relation(given="unit", argument="job", values=self.going, settles=True),)
+
+
+def related(going: dict[str, tuple[str, ...]]) -> Asked:
+    """The same world, where `going` says which defrosts go on in which freezer."""
+    tools = freezers()
+    last = tools[-1]
+    more = _examples(
+        ("Stop FRZ-01: wrong freezer", {"job": "D-0001", "reason": "wrong freezer"}),
+        ("Abort FRZ-02 because wrong shelf", {"job": "D-0002", "reason": "wrong shelf"}),
+    )
+    tools[-1] = Related(last.name, last.description, last.parameters, (*last.examples, *more), last.words, last.effect, going=going)
+    return Asked(tools, RoutingApi([cast("Tool", tool) for tool in tools]))

@@ -28,20 +28,21 @@ def reply(route: Route, suggestions: Sequence[str]) -> str:
 def asked_back(route: Route) -> str:
     """A question for the first thing that is missing, with what it may be."""
     slot = route.missing[0]
-    noun, done = _words(slot), _so_far(route)
+    noun, wish = _words(slot), _wish(route)
     if slot in _REASONS:
-        return f"What is the reason{f' ({done})' if done else ''}? Your next message is taken as it."
-    unknown, empty = route.explanation.get("unknown", []), route.explanation.get("empty", {})
+        return f"What is the reason for “{wish}”? Your next message is taken as it; then you are asked to confirm."
+    unknown, near = route.explanation.get("unknown", []), route.explanation.get("near", [])
     known = list(route.explanation.get("candidates", {}).get(slot, ()))[:_SHOWN_MAX]
-    if slot in empty:
-        return f"There is no {noun} for {empty[slot]} at the moment, so there is nothing to {_words(route.tool or 'do').split()[0]}."
-    sentence = f"There is no {noun} {unknown[0]} here. " if unknown else ""
+    if (named := route.explanation.get("empty", {}).get(slot)) is not None:
+        return f"There is no {noun} for {named} at the moment. Nothing was done."
+    begin = f"There is no {noun} {unknown[0]} here. " if unknown else ""
+    ask = f"Did you mean {' or '.join(near)}?" if near else f"Which {noun} do you mean?"
     if not known:
-        return f"{sentence}Which {noun} do you mean? I know of none that fits."
+        return f"{begin}{ask} I know of none that fits."
     if len(known) == 1:
-        return f"{sentence}Which {noun} do you mean? There is only {known[0]}; answer with its name to choose it."
+        return f"{begin}{ask} There is only {known[0]}; answer `yes` to choose it."
     options = "\n".join(f"{number}. {name}" for number, name in enumerate(known, 1))
-    return f"{sentence}Which {noun} do you mean{f' ({done})' if done else ''}? Answer with its name or number:\n\n{options}"
+    return f"{begin}{ask} Answer with its name or number:\n\n{options}"
 
 
 def not_permitted(route: Route) -> str:
@@ -59,10 +60,9 @@ def remark(route: Route) -> str:
     return "\n\n".join(lines)
 
 
-def _so_far(route: Route) -> str:
-    """What is known already: `stop run: run R-2026-0012`."""
-    pairs = ", ".join(f"{_words(name)} {value}" for name, value in route.arguments.items() if isinstance(value, str))
-    return f"{_words(route.tool or '')}: {pairs}" if pairs else ""
+def _wish(route: Route) -> str:
+    """What is asked for, as far as it is known: `stop run R-2026-0012`."""
+    return " ".join([_words(route.tool or ""), *(value for value in route.arguments.values() if isinstance(value, str))])
 
 
 def _words(name: str) -> str:

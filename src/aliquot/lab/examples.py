@@ -141,7 +141,7 @@ HISTORY: tuple[Example, ...] = (
     ),
     *_asked(
         {"state": "done"},
-        "List completed runs\nWhich runs are finished?\nShow successful runs\ncompleted runs\nwhich runs were successful\nruns that are done",
+        "List completed runs | Which runs are finished? | Show successful runs | completed runs | which runs were successful",
     ),
     *_asked(
         {"state": "done", "instrument": "PCR-02"},

@@ -9,6 +9,7 @@ from aliquot.lab.naming import kind_name
 from aliquot.lab.rules import words
 
 _SHOWN_SAMPLES = 8
+_DAYS_FROM_HOURS = 48
 
 
 def when(at: datetime | str | None) -> str:
@@ -20,7 +21,7 @@ def when(at: datetime | str | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`1 h 32 min`, `12 min`, `45 s`; a dash for None."""
+    """`3 days 4 h`, `1 h 32 min`, `12 min`, `45 s`; a dash for None."""
     if seconds is None:
         return "–"
     if seconds < 60:
@@ -28,6 +29,9 @@ def duration(seconds: float | None) -> str:
     minutes = round(seconds / 60)
     if minutes < 60:
         return f"{minutes} min"
+    if minutes >= _DAYS_FROM_HOURS * 60:
+        days, hours = divmod(round(minutes / 60), 24)
+        return count(days, "day") + (f" {hours} h" if hours else "")
     hours, rest = divmod(minutes, 60)
     return f"{hours} h {rest} min" if rest else f"{hours} h"
 
@@ -62,7 +66,7 @@ def samples(codes: Sequence[str], total: int) -> str:
 
 def instrument_sentence(data: dict[str, Any]) -> str:
     """One instrument in one or two sentences."""
-    text = f"{data['code']} ({data['name']}) is {words(data['state'])} since {when(data['state_since'])}."
+    text = f"{data['code']} ({data['name']}) has been {words(data['state'])} since {when(data['state_since'])}."
     if data.get("error"):
         text += f" {data['error'].rstrip('.')}."
     if run := data.get("run"):

@@ -159,7 +159,10 @@ class RoutingApi:
 
     def _partly(self, whole: Route, said: Sequence[str], routes: Sequence[Route]) -> Route | None:
         """What can be answered of a message whose other wishes cannot: those are named, not dropped."""
-        if not any(parts.is_wish(part) for part in said[1:]) or (not whole.accepted and gates.MORE_THAN_ONE not in _doubts(whole)):
+        gated = gates.MORE_THAN_ONE in _doubts(whole)
+        if not any(parts.is_wish(part) for part in said[1:]) or forms.looks_injected(" ".join(said).lower()):
+            return None
+        if not (whole.accepted or gated or routes[0].accepted):
             return None
         read = [route for route in routes if route.accepted and not self._acts(route)]
         left = [
@@ -182,6 +185,7 @@ class RoutingApi:
         candidates = {slot: list(values) for slot, values in found.candidates.items()}
         if unknown:
             candidates = {slot: relations.nearest_first(unknown[0], values) for slot, values in candidates.items()}
+        near = relations.near(unknown[0], candidates.get(found.missing[0], [])) if unknown else []
         empty = {slot: given for slot, given in found.narrowed.items() if slot in found.missing and not candidates.get(slot)}
         return Route(
             tool=tool.name,
@@ -191,7 +195,7 @@ class RoutingApi:
             missing=tuple(found.missing),
             alternatives=_alternatives(scored, world, tool.name),
             model_version=self.version,
-            explanation=explanation | {"candidates": candidates, "unknown": unknown, "empty": empty},
+            explanation=explanation | {"candidates": candidates, "unknown": unknown, "near": near, "empty": empty},
             permitted=tool.name in world.permitted,
         )
 

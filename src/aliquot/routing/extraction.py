@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -138,7 +139,9 @@ def _meaning(value: str) -> str:
 def _fill_string(
     found: Extracted, slot: str, schema: Mapping[str, Any], reading: Reading, vocabulary: Vocabulary, properties: Mapping[str, Any]
 ) -> None:
-    mentions = prefer_codes(reading.of(slot))
+    mentions = reading.of(slot)
+    if not are_listed(mentions, reading.text):
+        mentions = prefer_codes(mentions)
     values = list(dict.fromkeys(value for mention in mentions for value in mention.values))
     if not values and slot in _SEARCH_NAMES:
         values = _searched(reading, properties)
@@ -174,8 +177,17 @@ def prefer_codes(mentions: list[Mention]) -> list[Mention]:
     return exact or mentions
 
 
+JOINED = re.compile(r"[\s,]*(?:,|and|or|&|\+|/|as well as)[\s,]*(?:also |the |our |on |of |for )*")
+
+
+def are_listed(mentions: Sequence[Mention], text: str) -> bool:
+    """`PCR-02 and the centrifuge`: several things, each named once."""
+    return len(mentions) > 1 and all(JOINED.fullmatch(text[a.end : b.start]) for a, b in pairwise(mentions))
+
+
 def codes_first(values: Sequence[str]) -> list[str]:
-    coded = [value for value in values if _has_digit(value)]
+    """Printed codes alone where there are any: names and kinds of the same things would only repeat them."""
+    coded = [value for value in values if " " not in value and (_has_digit(value) or "-" in value)]
     return coded or list(values)
 
 

@@ -24,7 +24,8 @@ NO_REASON = (
 
 _POLITE = re.compile(
     _any(
-        "please", "pls", "plz", "kindly", "hey", "hi", "hello", "good (?:morning|afternoon|evening|day)", "ok", "okay", "so", "now", "then", "well", "alright", "thanks", "just",
+        "please", "pls", "plz", "kindly", "hey", "hi", "hello", "good (?:morning|afternoon|evening|day)",
+        "ok", "okay", "so", "now", "then", "well", "alright", "thanks", "just",
         "aliquot", "assistant", "(?:can|could|would|will) you(?: please)?", "(?:can|could) i (?:get|have|see)", "i would like to know:?",
         "quick question:?", "do you know", "any idea", r"i(?:'d| would) (?:like|love)(?: you)? to(?: know)?", "i (?:want|need)(?: you)? to",
         "we (?:need|want|have) to", "you (?:can|should|may)", "go ahead and", "let(?:'s| us)", "time to", "try to", "proceed to",
@@ -87,7 +88,8 @@ _DEFINITION = re.compile(
     r"(?:work|works|function|good for|used for|for|mean|exactly|in general)?[\s?.!]*"
 )
 _LATER = re.compile(
-    r"\b(?:let me know|tell (?:me|us)|notify (?:me|us)|alert (?:me|us)|ping me|inform me|wake me)\b.{0,20}?\b(?:when|once|as soon as)\b(?! (?:will|does|did|was|can|could))"
+    r"\b(?:let me know|tell (?:me|us)|notify (?:me|us)|alert (?:me|us)|ping me|inform me|wake me)\b"
+    r".{0,20}?\b(?:when|once|as soon as)\b(?! (?:will|does|did|was|can|could))"
 )
 _CONDITION = re.compile(r"\b(?:if|when|once|after|unless|until|as soon as|whenever|in case|before|every time)\b")
 _TIME = re.compile(

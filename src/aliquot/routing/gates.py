@@ -38,16 +38,9 @@ def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling, *, un
         gates.append(Gate(UNLIKELY, f"another language ({share:.0%})"))
     if any(ord(character) > 0x24F and character.isalpha() and character not in "µμα-ω" for character in reading.text):
         gates.append(Gate(UNLIKELY, "another script"))
-    codes = [any(c.isdigit() for c in value) for m in reading.mentions for value in m.values]
-    if forms.asks_what_it_is(masked) and codes and not all(codes):
-        gates.append(Gate(UNLIKELY, "asks what such a thing is, not about the one here"))
-    if tool.effect == "read" and not (reading.mentions or reading.codes) and unnamed and not forms.names_a_kind(reading.words):
-        gates.append(Gate(UNLIKELY, "names nothing this could be about"))
+    gates += _about_nothing(reading, masked, reads=tool.effect == "read", unnamed=unnamed)
     if forms.wants_notice(reading.text):
         gates.append(Gate(UNLIKELY, "wants to be told later, not now"))
-    if not any(word.isalpha() and not word.startswith("z") for word in words_of(masked)):
-        if not codes or not all(codes) or masked.count(" z"):
-            gates.append(Gate(UNLIKELY, "nothing but names"))
     if re.match(r"(?:please |now )*(?:do not|don't|dont|never|stop) (?:show|list|tell|give|display)", reading.text):
         gates.append(Gate(NEVER, "asked not to"))
     if tool.effect == "read" and (verb := _other_verb(masked, spelling)) is not None:
@@ -57,6 +50,21 @@ def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling, *, un
     if acts and (tool.effect == "read" or len(acts | {lexicon.class_of(_first(masked))} - {None}) > 1):
         gates.append(Gate(UNLIKELY, MORE_THAN_ONE))
     return gates
+
+
+def _about_nothing(reading: Reading, masked: str, *, reads: bool, unnamed: bool) -> list[Gate]:
+    """Questions about no thing that is here, and things about which nothing is asked."""
+    coded = [any(c.isdigit() for c in value) for mention in reading.mentions for value in mention.values]
+    named = bool(reading.mentions or reading.codes)
+    bare = not any(word.isalpha() and not word.startswith("z") for word in words_of(masked))
+    found = []
+    if forms.asks_what_it_is(masked) and coded and not all(coded):
+        found.append(Gate(UNLIKELY, "asks what such a thing is, not about the one here"))
+    if reads and unnamed and not named and not forms.names_a_kind(reading.words):
+        found.append(Gate(UNLIKELY, "names nothing this could be about"))
+    if bare and (not coded or not all(coded) or " z" in masked):
+        found.append(Gate(UNLIKELY, "nothing but names"))
+    return found
 
 
 def for_action(tool: Tool, reading: Reading, masked: str, spelling: Spelling) -> list[Gate]:

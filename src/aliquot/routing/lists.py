@@ -1,14 +1,11 @@
 """`are PCR-02 and SEQ-01 free?`: one question about several things of a kind is one call for each. Only for what reads."""
 
-import re
 from dataclasses import replace
-from itertools import pairwise
 
 from aliquot.routing.contracts import Route
-from aliquot.routing.extraction import Extracted, Reading, prefer_codes
+from aliquot.routing.extraction import Extracted, Reading, are_listed
 
 CALLS_MAX = 4
-_BETWEEN = re.compile(r"[\s,]*(?:(?:and|or|&|\+|/|as well as)[\s,]*)?(?:also |the |on |of |for )*", re.IGNORECASE)
 
 
 def spread(route: Route, found: Extracted, reading: Reading) -> Route:
@@ -16,14 +13,14 @@ def spread(route: Route, found: Extracted, reading: Reading) -> Route:
     if len(route.missing) != 1 or reading.codes:
         return route
     slot = route.missing[0]
-    mentions = prefer_codes(reading.of(slot))
+    mentions = reading.of(slot)
     values = [mention.values[0] for mention in mentions if len(mention.values) == 1]
     asked = reading.text[: mentions[0].start] + reading.text[mentions[-1].end :] if mentions else ""
     if not any(character.isalpha() for character in asked):
         return route  # nothing but names: it is not said what about them
     if not 2 <= len(values) <= CALLS_MAX or len(set(values)) != len(mentions) or slot in found.arguments:
         return route
-    if not all(_BETWEEN.fullmatch(reading.text[a.end : b.start]) for a, b in pairwise(mentions)):
+    if not are_listed(mentions, reading.text):
         return route
     each = [replace(route, arguments={slot: value, **found.arguments}, missing=()) for value in values]
     return replace(each[0], also=tuple(each[1:]))

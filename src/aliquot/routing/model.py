@@ -1,8 +1,9 @@
 """The scoring model: hashed TF-IDF features, a kernel ridge head per tool, and a small logistic head that says how sure.
 
-The kernel is half linear, half quadratic, so that pairs of words count (`who stopped`). The ridge head has a closed form, so its scores for questions it was not trained on are exact and nearly free (leave one group out:
-a question together with its variations). On those held-out scores the logistic head learns how often the best class is
-right, which makes its output a probability, and the threshold is read off them. About a second of one core for a thousand rows.
+The kernel is half linear, half quadratic, so that pairs of words count (`who stopped`). The ridge head has a closed form, so its
+scores for questions it was not trained on are exact and nearly free (leave one group out: a question together with its
+variations). On those held-out scores the logistic head learns how often the best class is right, which makes its output a
+probability, and the threshold is read off them. About half a second of one core for a thousand rows.
 """
 
 import math

@@ -7,10 +7,12 @@ from aliquot.routing.followup import pronoun
 from aliquot.routing.text import words_of
 
 PARTS_MAX = 3
-_ASKING = frozenset(["who", "what", "when", "where", "which", "why", "how", "is", "are", "was", "were", "do", "does", "did", "can", "could", "may", "should", "has", "have", "will", "would"])
+_QUESTION_WORDS = "who what when where which why how is are was were do does did can could may should has have will would"
+_ASKING = frozenset(_QUESTION_WORDS.split())
 _WISHES = frozenset({"start", "stop", "show", "remove", "change", "make", "send", "buy", "plan", "pause", "service", "explain", "compute"})
 _CUT = re.compile(
-    r"\s*(?:[?.;!]\s+(?:and |then |also )*|,\s+(?:and |then |also )+|,?\s+(?:and then|and also|and|then|plus)\s+(?:then |also |please )*)"
+    r"\s*(?:[?.;!]\s+(?:and |then |also )*|,\s+(?:and |then |also )+"
+    r"|,?\s+(?:and then|and also|and|then|plus)\s+(?:then |also |please )*)"
 )
 
 

@@ -16,6 +16,8 @@ from aliquot.tools.contracts import Relating, Relation, Tool
 VOCABULARY_SECONDS = 5.0
 _SLOT_VALUES_MAX = 5_000
 _KEPT_MAX = 50
+_LISTED = re.compile(r"\b(z[a-z]+)(?: ?(?:,|and|or|&|\+|/)+ ?(?:the |our )?\1\b)+")
+"""Several values of a kind read like one: `are PCR-02 and SEQ-01 free`."""
 QUANTIFIERS = frozenset({"all", "any", "every", "none"})
 
 
@@ -101,7 +103,8 @@ class Reader:
         aliased = [Mention(self._alias.get(m.slot, m.slot), m.values, m.start, m.end) for m in (*reading.mentions, *reading.codes)]
         text = masked(reading.text, aliased)
         first = words_of(forms.without_politeness(text))[:1]
-        return forms.reason_masked(text, acts=bool(first) and self._model.spelling.correct(first[0]) in self._acting)
+        acts = bool(first) and self._model.spelling.correct(first[0]) in self._acting
+        return forms.reason_masked(text if acts else _LISTED.sub(r"\1", text), acts=acts)
 
     def _corrected(self, text: str, vocabulary: Vocabulary) -> str:
         """`text` with slips in ordinary words mended (`faild`); words of known values are left to the vocabulary."""

@@ -16,10 +16,12 @@ _CHOICE = re.compile(
     rf"(?:the |number |no\.? ?|nr\.? ?|#|option )*(?P<n>\d{{1,2}}|{'|'.join(_ORDINAL)}|last)(?:\.|\)| one)?(?:,? please)?[.!]?"
 )
 _WITHDRAWN = re.compile(
-    r"(?:(?:please |ok(?:ay)?,? |no,? |oh,? )*)(?:no(?:pe)?(?: thanks?| thank you)?|never ?mind|forget (?:it|that|about it)|cancel(?: it| that)?"
-    r"|don't(?: do (?:it|that)| bother)?|do not(?: do (?:it|that))?|stop(?: it| that)?|leave it|not now|nothing|none(?: of (?:them|these))?|abort)"
+    r"(?:please |ok(?:ay)?,? |no,? |oh,? )*"
+    r"(?:no(?:pe)?(?: thanks?| thank you)?|never ?mind|forget (?:it|that|about it)|cancel(?: it| that)?|abort|leave it|not now|nothing"
+    r"|don't(?: do (?:it|that)| bother)?|do not(?: do (?:it|that))?|stop(?: it| that)?|none(?: of (?:them|these))?)"
     r"(?:,? (?:thanks?|thank you|please|don't|do not|sorry))*[.!]*"
 )
+_YES = re.compile(r"(?:yes|yep|yeah|sure|ok|okay|correct|right|exactly|that one|that's it|of course)(?:,? please)?[.!]*")
 _FILLING = frozenset(
     [
         "one",
@@ -66,6 +68,16 @@ def choice(text: str, candidates: Sequence[str]) -> str | None:
     return candidates[at] if 0 <= at < len(candidates) else None
 
 
+def _chosen(text: str, pending: Route, slot: str) -> str | None:
+    return choice(text, pending.explanation.get("candidates", {}).get(slot, ())) or _affirmed(text, pending, slot)
+
+
+def _affirmed(text: str, pending: Route, slot: str) -> str | None:
+    """`yes` to `did you mean PCR-02?`"""
+    offered = pending.explanation.get("near") or pending.explanation.get("candidates", {}).get(slot, ())
+    return offered[0] if len(offered) == 1 and _YES.fullmatch(text) else None
+
+
 def only_fills(reading: Reading) -> bool:
     """Says nothing beyond the values it names: `with PCR-STD-35 please`."""
     rest = [word for word in _unclaimed(reading) if word not in lexicon.FUNCTION_WORDS and word not in _FILLING]
@@ -84,6 +96,8 @@ def reason(reading: Reading) -> str | None:
     text = reading.text
     if "?" in text or _QUESTION.match(text) or forms.looks_injected(text) or not 1 <= len(reading.words) <= _REASON_WORDS_MAX:
         return None
+    if (reading.mentions or reading.codes) and only_fills(reading):
+        return None
     said = plain_reason(" ".join(reading.raw.split()))
     return said if sum(character.isalpha() for character in said) >= 3 else None
 
@@ -92,7 +106,8 @@ def filled(pending: Route, found: Extracted, reading: Reading) -> dict[str, Any]
     """What the reply gives for what `pending` misses, by name; None when it gives nothing of it."""
     given: dict[str, Any] = {}
     for slot in pending.missing:
-        chosen = choice(reading.text, pending.explanation.get("candidates", {}).get(slot, ()))
+        first = slot == pending.missing[0]  # the one that was asked for
+        chosen = _chosen(reading.text, pending, slot) if first else None
         if chosen is not None:
             given[slot] = chosen
         elif slot in REASON_NAMES:

@@ -12,6 +12,9 @@ from aliquot.cli.chat.transcript import RunEvent, ToolCall, Transcript
 
 _MARKS = {"ok": "ok", "failed": "failed", "denied": "not allowed", "unknown": "outcome unknown"}
 _ARGUMENT_CHARS = 160
+_JUST_SAID_CHARS = 1_000
+SAID_CHARS = 20_000
+"""As much of an answer is looked at to see whether something was said already."""
 
 
 class Screen:
@@ -51,12 +54,19 @@ class PlainScreen(Screen):
         self._together = out is aside or (out.isatty() and aside.isatty())
         self._open: TextIO | None = None
         """Where a line was begun and not ended."""
+        self._said = ""
+        """The answer, where the person sees it beside everything else."""
+
+    def begin(self) -> None:
+        self._said = ""
 
     def end(self) -> None:
         self._end_line()
 
     def show(self, event: RunEvent, transcript: Transcript) -> None:
         if event.kind == "text_delta":
+            if self._together:
+                self._said = (self._said + event.text())[-SAID_CHARS:]
             self._write(self._out, neutral(event.text()))
         elif event.kind == "thinking":
             if self._thinking:
@@ -80,7 +90,7 @@ class PlainScreen(Screen):
         self._line(self._aside, neutral(text))
 
     def approval(self, approval: dict[str, Any]) -> None:
-        for text in approval_lines(approval):
+        for text in approval_lines(approval, said=self._said):
             self._line(self._aside, text)
 
     def message(self, role: str, text: str, at: str) -> None:
@@ -131,15 +141,16 @@ def call_label(call: ToolCall) -> str:
 
 
 def call_result(call: ToolCall) -> str:
-    """How a call ended, how long it took and what it gave."""
+    """How a call ended and how long it took. What it gave is the answer's business (see `closing_lines`)."""
     duration = "" if call.duration_ms is None else f" after {call.duration_ms / 1000:.2f} s"
-    summary = f": {one_line(call.summary, 300)}" if call.summary else ""
-    return f"{one_line(call.name)} {_MARKS.get(call.outcome or '', one_line(call.outcome or 'ended'))}{duration}{summary}"
+    return f"{one_line(call.name)} {_MARKS.get(call.outcome or '', one_line(call.outcome or 'ended'))}{duration}"
 
 
 def closing_lines(transcript: Transcript) -> list[str]:
-    """Sources, usage and an unusual end."""
-    lines = []
+    """What went wrong in a call and the answer does not say, sources, usage and an unusual end."""
+    answer = one_line(transcript.answer, SAID_CHARS)
+    summaries = [(call.name, one_line(call.summary, 300)) for call in transcript.calls.values() if call.outcome not in (None, "ok")]
+    lines = [f"{one_line(name)}: {summary}" for name, summary in summaries if summary and summary not in answer]
     for number, citation in enumerate(transcript.citations, 1):
         page = f", page {citation['page']}" if citation.get("page") else ""
         lines.append(one_line(f"[{number}] {citation.get('title') or citation.get('document_id') or 'source'}{page}", 200))
@@ -162,10 +173,12 @@ def _positive(number: object) -> bool:
 # --- approvals
 
 
-def approval_lines(approval: dict[str, Any]) -> list[str]:
-    """A request with its preview, line by line."""
-    preview, decision = _object(approval.get("preview")), _object(approval.get("decision"))
-    lines = ["", f"Confirmation needed: {one_line(approval.get('tool', ''))}", f"  {one_line(preview.get('summary', ''))}"]
+def approval_lines(approval: dict[str, Any], said: str = "") -> list[str]:
+    """A request with its preview, line by line; what was `said` just before is not repeated."""
+    decision, preview = _object(approval.get("decision")), _object(approval.get("preview"))
+    lines = ["", f"Confirmation needed: {one_line(approval.get('tool', ''))}"]
+    if summary := new_summary(approval, said):
+        lines.append(f"  {summary}")
     rows = change_rows(approval)
     if rows:
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -177,6 +190,12 @@ def approval_lines(approval: dict[str, Any]) -> list[str]:
     lines.append(f"  Risk {one_line(decision.get('risk', '?'))} of 100 · expires {local_time(approval.get('expires_at'))}")
     lines.append(f"  Who decides: {who_decides(approval)}")
     return lines
+
+
+def new_summary(approval: dict[str, Any], said: str) -> str:
+    """What would happen, in a sentence; empty when the answer has just said it."""
+    summary = one_line(_object(approval.get("preview")).get("summary", ""))
+    return "" if summary in one_line(said)[-_JUST_SAID_CHARS:] else summary
 
 
 def change_rows(approval: dict[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -27,7 +27,7 @@ class RichScreen(plain.Screen):
         self._reset()
 
     def _reset(self) -> None:
-        self._text, self._thought = "", ""
+        self._text = self._thought = self._said = ""
         self._judged = self._blocks = 0
         """Until where the text was judged, and how many blocks were printed."""
         self._running: dict[str, tuple[str, float]] = {}
@@ -56,6 +56,7 @@ class RichScreen(plain.Screen):
 
     def show(self, event: RunEvent, transcript: Transcript) -> None:
         if event.kind == "text_delta":
+            self._said = (self._said + event.text())[-plain.SAID_CHARS :]
             self._flush_thought()
             self._text += neutral(event.text())
             self._print_finished()
@@ -83,13 +84,13 @@ class RichScreen(plain.Screen):
 
     def approval(self, approval: dict[str, Any]) -> None:
         preview = approval.get("preview") if isinstance(approval.get("preview"), dict) else {}
-        parts: list[RenderableType] = [Text(one_line((preview or {}).get("summary", "")), style="bold")]
-        rows = plain.change_rows(approval)
+        summary, rows = plain.new_summary(approval, self._said), plain.change_rows(approval)
+        parts: list[RenderableType] = [Text(summary, style="bold"), Text("")] if summary else []
         if rows:
             table = Table(*rows[0], box=None, padding=(0, 2, 0, 0))
             for row in rows[1:]:
                 table.add_row(*(Text(cell) for cell in row))
-            parts += [Text(""), table, Text("")]
+            parts += [table, Text("")]
         warnings = (preview or {}).get("warnings")
         parts += [Text(f"Warning: {one_line(w)}", style="yellow") for w in (warnings if isinstance(warnings, list) else [])]
         parts += [Text(f"Why: {text}") for text in plain.reasons(approval)]
@@ -112,8 +113,7 @@ class RichScreen(plain.Screen):
             self._running.pop(call.call_id, None)
             mark, style = _MARKS.get(call.outcome or "", ("?", "yellow"))
             took = "" if call.duration_ms is None else f" {call.duration_ms / 1000:.2f} s"
-            summary = f" · {one_line(call.summary, 300)}" if call.summary else ""
-            self._print(Text.assemble((f"{mark} ", style), plain.call_label(call), (took + summary, "dim")))
+            self._print(Text.assemble((f"{mark} ", style), plain.call_label(call), (took, "dim")))
         elif event.kind == "approval_required":
             self._running.pop(event.text("call_id"), None)
         elif event.kind == "error":
