@@ -5,8 +5,11 @@ permission that was used in the conversation. Everybody else learns nothing, not
 """
 
 import uuid
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, Literal
 
+from aliquot.chat.contracts import Conversation
 from aliquot.chat.errors import ConversationReadOnly, NotTheOwner, SharedPermissionMissing, UnknownConversation, UnknownRun
 from aliquot.chat.run_store import RunStore
 from aliquot.chat.sharing.store import ShareStore
@@ -28,20 +31,40 @@ class Access:
     def __init__(self, chats: ChatStore, runs: RunStore, shares: ShareStore, tools: ToolsApi, clock: Clock) -> None:
         self._chats, self._runs, self._shares, self._tools, self._clock = chats, runs, shares, tools, clock
 
-    async def conversation(self, tx: Transaction, principal: Principal, reference: str, need: Need) -> Any:
+    async def conversation(self, tx: Transaction, principal: Principal, reference: str, need: Need, *, lock: bool = False) -> Any:
         """The row called `reference`: my client id first, else the UUID of one I own or that is shared with me.
 
         Raises UnknownConversation; ConversationReadOnly, NotTheOwner or SharedPermissionMissing for people it is shared with.
         """
         check_reference(reference)
-        row = await self._chats.find_own(tx, principal.id, reference, parse_id(reference))
-        if row is not None:
-            return row
-        row = await self._chats.by_id(tx, parse_id(reference))
+        known = parse_id(reference)
+        row = await self._chats.find_own(tx, principal.id, reference, known, lock=lock)
+        if row is None and known is None:
+            raise UnknownConversation
+        return row if row is not None else await self.by_id(tx, principal, known, need, lock=lock)
+
+    async def by_id(
+        self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID | None, need: Need, *, lock: bool = False
+    ) -> Any:
+        """The same by UUID alone."""
+        row = await self._chats.by_id(tx, conversation_id, lock=lock)
         if row is None:
             raise UnknownConversation
         await self._require(tx, principal, row, need)
         return row
+
+    async def seen(self, tx: Transaction, principal: Principal, found: Conversation, owner_id: uuid.UUID) -> Conversation:
+        """`found` as this person sees it: where its owner keeps it and what they call it is the owner's alone."""
+        if owner_id == principal.id:
+            return found
+        may_write = await self._shares.right(tx, found.id, principal.id, self._clock.now())
+        return replace(
+            found, client_id=None, folder_id=None, pinned=False, archived=False, owner_id=owner_id, access="write" if may_write else "read"
+        )
+
+    async def owners(self, tx: Transaction, run_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+        """Runs → owners of their conversations; runs of deleted conversations are left out."""
+        return await self._runs.owners(tx, run_ids)
 
     async def run(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> tuple[Any, Any]:
         """A run and its conversation, for whoever may read the conversation. Raises UnknownRun, SharedPermissionMissing."""

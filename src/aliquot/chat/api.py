@@ -4,10 +4,10 @@ import asyncio
 import json
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from aliquot.chat.access import Access
+from aliquot.chat.audience import RECHECK_SECONDS, Audience
 from aliquot.chat.contracts import Answer, RunFailed, Started, StoredEvent
 from aliquot.chat.conversations import Conversations
 from aliquot.chat.emitter import RunEventWriter
@@ -27,6 +27,8 @@ from aliquot.chat.service import RunService
 from aliquot.chat.sharing.store import ShareStore
 from aliquot.chat.signable import SignableConversations
 from aliquot.chat.store import ChatStore
+from aliquot.chat.tree.service import Tree
+from aliquot.chat.tree.store import TreeStore
 from aliquot.chat.waiting import Waits
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
@@ -89,14 +91,16 @@ class ChatApi:
             owner=owner,
         )  # fmt: skip
         self.access = Access(self._chats, self._runs, ShareStore(), tools, clock)
-        idle = timedelta(seconds=settings.limits.session_idle_seconds)
-        self.conversations = Conversations(self._chats, self.access, ledger, clock, idle)
+        self.tree = Tree(self._chats, TreeStore(), self.access, identity, ledger)
+        self._audience = Audience(db, self.access, identity)
+        self.conversations = Conversations(self._chats, self.access, ledger, clock, settings.limits)
         self.folders = Folders(FolderStore(vault), self.conversations, ledger, clock, settings.limits)
         self.search = Search(self._chats, self.access, vault, limiter, settings.limits, clock)
         self.feedback = FeedbackService(FeedbackStore(vault), self.conversations, db, ledger, limiter, settings.limits, clock)
         self.backfill = Backfill(db, vault, jobs)
         self.runs = RunService(
-            db=db, chats=self._chats, runs=self._runs, access=self.access, conversations=self.conversations, executor=self._executor,
+            db=db, chats=self._chats, runs=self._runs, access=self.access, tree=self.tree, audience=self._audience,
+            conversations=self.conversations, executor=self._executor,
             writer=self._writer, bus=bus, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
             owner=owner,
         )  # fmt: skip
@@ -117,7 +121,7 @@ class ChatApi:
     async def answer(self, principal: Principal, started: Started) -> Answer:
         """Wait for the end of a run and give its answer."""
         last: StoredEvent | None = None
-        async for events in self.runs.watch(started.run_id, 0):
+        async for events in self.runs.watch(started.run_id, 0, principal):
             last = events[-1] if events else last
         final: Mapping[str, Any] = json.loads(last.payload) if last is not None else {}
         async with self._db.begin() as tx:
@@ -145,6 +149,7 @@ class ChatApi:
         """Lease renewal and take-over of dead runs."""
         loops.register("chat.renew_leases", 2.5, self._executor.renew)
         loops.register("chat.take_over", 5.0, self._executor.take_over)
+        loops.register("chat.recheck_watchers", RECHECK_SECONDS, self._audience.recheck)
 
     def start_background(self) -> None:
         """Start the shared writer of run events."""

@@ -159,6 +159,15 @@ class Message:
     """The answer was cut off (cancelled, interrupted); regenerate is offered."""
     citations: tuple[dict[str, Any], ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    author_id: uuid.UUID | None = None
+    """The person who wrote it; None for answers."""
+    author: str | None = None
+    """That person's name, in lists."""
+    erased: bool = False
+    """The author was erased: the content is gone for everybody."""
+    sibling_index: int = 1
+    """In lists: the place among messages with the same parent, from 1 in the order they were written ("2" of "2/3")."""
+    sibling_count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +185,9 @@ class Conversation:
     archived: bool = False
     pinned: bool = False
     folder_id: uuid.UUID | None = None
+    owner_id: uuid.UUID | None = None
+    """The owner, for people it is shared with."""
+    access: Literal["own", "write", "read"] = "own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,11 +235,23 @@ class StartRun:
     """The caller's client id or the UUID of a conversation; None opens a new one."""
     kind: ConversationKind = "chat"
     parent_id: uuid.UUID | None = None
+    edit_of: uuid.UUID | None = None
+    """The person's new version of this message: it gets the same parent."""
     model: str | None = None
     dashboard: str | None = None
     history: tuple[PriorTurn, ...] = ()
     idempotency_key: str | None = None
     max_chars: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regenerate:
+    """Another answer to the question behind `message_id` (the question itself, or an answer to it)."""
+
+    principal: Principal
+    message_id: uuid.UUID
+    model: str | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from aliquot.chat.access import Access, Need, check_reference
 from aliquot.chat.contracts import Conversation, ConversationKind, Message
-from aliquot.chat.errors import UnknownConversation
+from aliquot.chat.errors import ConversationClosed, RestoreExpired, UnknownConversation
 from aliquot.chat.store import ChatStore
 from aliquot.chat.titles import is_greeting, title_of
 from aliquot.identity.contracts import Principal
@@ -17,13 +17,15 @@ from aliquot.kernel.problems import InvalidInput
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.platform.db import Transaction
+from aliquot.platform.settings import Limits
 
 
 class Conversations:
     """A person's conversations."""
 
-    def __init__(self, chats: ChatStore, access: Access, ledger: LedgerApi, clock: Clock, session_idle: timedelta) -> None:
-        self._chats, self._access, self._ledger, self._clock, self._session_idle = chats, access, ledger, clock, session_idle
+    def __init__(self, chats: ChatStore, access: Access, ledger: LedgerApi, clock: Clock, limits: Limits) -> None:
+        self._chats, self._access, self._ledger, self._clock = chats, access, ledger, clock
+        self._session_idle, self._restorable = timedelta(seconds=limits.session_idle_seconds), timedelta(days=limits.restore_days)
 
     async def find(self, tx: Transaction, principal: Principal, reference: str, need: Need = "own") -> Any:
         """The row called `reference` by this person: their client id first, else the UUID of one they own or that is shared with them.
@@ -33,19 +35,25 @@ class Conversations:
         """
         return await self._access.conversation(tx, principal, reference, need)
 
+    async def readable(self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID) -> None:
+        """Raise unless this person may read the conversation with this UUID; for watchers that look again and again."""
+        await self._access.by_id(tx, principal, conversation_id, "read")
+
     async def open_or_create(
         self, tx: Transaction, principal: Principal, reference: str | None, kind: ConversationKind, first_message: str
     ) -> Conversation:
         """The conversation to write in. An unknown client id opens a new conversation under it; an unknown UUID is refused."""
         if reference is not None:
             try:
-                row = await self.find(tx, principal, reference, "write")
+                row = await self._access.conversation(tx, principal, reference, "write", lock=True)
             except UnknownConversation:
                 if parse_id(reference) is not None and kind != "session":
                     raise
             else:
                 if not await self._close_if_idle(tx, row):
-                    return await self._titled(tx, row, first_message)
+                    return await self._access.seen(tx, principal, await self._titled(tx, row, first_message), row.owner_id)
+                if kind != "session":
+                    raise ConversationClosed
         return await self._create(tx, principal, kind, reference, title_of(first_message) if kind != "tool" else None, by_person=False)
 
     async def create(
@@ -66,7 +74,8 @@ class Conversations:
         return self._chats.open_conversation(row)
 
     async def get(self, tx: Transaction, principal: Principal, reference: str) -> Conversation:
-        return self._chats.open_conversation(await self.find(tx, principal, reference, "read"))
+        row = await self.find(tx, principal, reference, "read")
+        return await self._access.seen(tx, principal, self._chats.open_conversation(row), row.owner_id)
 
     async def rename(self, tx: Transaction, principal: Principal, reference: str, title: str) -> Conversation:
         title = title.strip()
@@ -77,11 +86,27 @@ class Conversations:
         await self._audit(tx, principal, "conversation.renamed", row.id, {"title": title.encode()})
         return self._chats.open_conversation(await self._chats.find(tx, principal.id, row.id))  # type: ignore[arg-type]  # found above
 
-    async def delete(self, tx: Transaction, principal: Principal, reference: str) -> None:
-        """Hide the conversation; it can be restored until retention ends it."""
+    async def delete(self, tx: Transaction, principal: Principal, reference: str) -> uuid.UUID:
+        """Hide the conversation, also from people it is shared with; it can be restored for `restore_days`."""
         row = await self.find(tx, principal, reference)
         await self._chats.mark_deleted(tx, row.id, self._clock.now())
         await self._audit(tx, principal, "conversation.deleted", row.id)
+        conversation_id: uuid.UUID = row.id
+        return conversation_id
+
+    async def restore(self, tx: Transaction, principal: Principal, reference: str) -> Conversation:
+        """Take a deletion back, with the shares that still stand. Raises UnknownConversation, RestoreExpired."""
+        check_reference(reference)
+        row = await self._chats.deleted(tx, principal.id, reference, parse_id(reference))
+        if row is None:
+            raise UnknownConversation
+        if row.deleted_at is None:
+            return self._chats.open_conversation(row)
+        if self._clock.now() - row.deleted_at > self._restorable:
+            raise RestoreExpired
+        restored = await self._chats.restore(tx, row)
+        await self._audit(tx, principal, "conversation.restored", row.id)
+        return self._chats.open_conversation(restored)
 
     async def session(self, tx: Transaction, principal: Principal, reference: str) -> Conversation:
         """An open session (`/chat`). One that was idle too long is closed and unknown."""

@@ -35,6 +35,30 @@ class NotYourRun(Forbidden):
     code, sentence = "not_your_run", "Only the person who started this run or the owner of the conversation may cancel it."
 
 
+class ConversationClosed(Conflict):
+    code, sentence = "conversation_closed", "This session is closed and takes no more messages; continue it as a copy."
+
+
+class RestoreExpired(Problem):
+    code, status, sentence = "restore_expired", 410, "This conversation was deleted too long ago to be restored."
+
+
+class UnknownMessage(NotFound):
+    code, sentence = "unknown_message", "This message does not exist, or it is not in a conversation of yours."
+
+
+class NothingToAnswer(InvalidInput):
+    code, sentence = "nothing_to_answer", "There is no question behind this message that could be answered again."
+
+
+class NotYourMessage(Forbidden):
+    code, sentence = "not_your_message", "Only the person who asked can have it answered again. Ask yourself: send it as your own message."
+
+
+class AnswerInProgress(Conflict):
+    code, sentence = "answer_in_progress", "This question is being answered at this moment."
+
+
 class UnknownParent(InvalidInput):
     code, sentence = "unknown_parent", "The parent message is not part of this conversation."
 

@@ -24,6 +24,7 @@ from aliquot.chat.contracts import (
 )
 from aliquot.chat.emitter import RunEmitter, RunEventWriter
 from aliquot.chat.errors import Interrupted, LeaseLost
+from aliquot.chat.history import labelled
 from aliquot.chat.loop import AgentLoop
 from aliquot.chat.prompt import PROMPT_VERSION
 from aliquot.chat.recovery import Recovery
@@ -201,6 +202,7 @@ class Executor:
             principal = await self._identity.principal(tx, run.person_id, via=run.via, ip=run.ip)
             last_seq = await self._runs.last_seq(tx, run.id)
             branch = await self._chats.branch(tx, run.conversation_id, run.user_message_id)
+            branch, tainted = labelled(branch, run.person_id, await self._identity.names(tx, _others(branch, run.person_id)))
             behind = [m.run_id for m in branch if m.run_id is not None and m.role == "assistant"][-_RUNS_BEHIND_HISTORY:]
             steps = await self._runs.steps(tx, [run.id, *behind])
             approval = await self._policy.by_next_run(tx, run.id) if run.kind == "continue" else None
@@ -209,8 +211,9 @@ class Executor:
             emitter.emit(started_event(run))
         own = steps.pop(run.id, [])
         return Turn(
-            run=run, principal=principal, emitter=emitter, owner=self._owner, messages=branch, earlier=steps, steps=own, approval=approval
-        )
+            run=run, principal=principal, emitter=emitter, owner=self._owner, messages=branch, earlier=steps, steps=own, approval=approval,
+            tainted=tainted,
+        )  # fmt: skip
 
     async def _last_seq(self, run_id: uuid.UUID) -> int:
         async with self._db.begin() as tx:
@@ -289,6 +292,10 @@ class Executor:
             subject=run.person_id,
             versions={"prompt": PROMPT_VERSION} | ({"model": model} if model else {}),
         )
+
+
+def _others(branch: list[Message], person_id: uuid.UUID) -> set[uuid.UUID]:
+    return {m.author_id for m in branch if m.author_id is not None and m.author_id != person_id}
 
 
 def started_event(run: Any, session_id: str | None = None) -> RunStarted:

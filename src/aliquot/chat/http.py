@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -11,7 +10,8 @@ from pydantic import Field, ValidationError
 
 from aliquot.chat.api import ChatApi
 from aliquot.chat.contracts import Answer, Conversation, ConversationKind, Message, Run, StartRun
-from aliquot.chat.errors import UnknownRun
+from aliquot.chat.errors import UnknownMessage, UnknownRun
+from aliquot.chat.paging import cursor, next_cursor
 from aliquot.chat.streaming import Encoder, stream
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
@@ -39,6 +39,7 @@ router = APIRouter(tags=["chat"])
 Person = Annotated[Principal, Depends(require("chat.use"))]
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 Limit = Annotated[int, Query(ge=1, le=200)]
+Branch = Annotated[str, Query(max_length=40)]
 _SEQ_MAX = 2**31 - 1
 Parsed = TypeVar("Parsed", bound=Body)
 
@@ -68,6 +69,7 @@ class NewConversation(Body):
 class NewMessage(Body):
     content: str
     parent_id: uuid.UUID | None = None
+    edit_of: uuid.UUID | None = None
     model: str | None = Field(None, max_length=200)
 
 
@@ -113,7 +115,7 @@ async def chat_stream(
     ask = await _parse(request, Ask)
     async with services.db.begin() as tx:
         started = await services.chat.runs.start(tx, _start(person, ask, "chat", key))
-    return stream(services.chat, started.run_id, encoder)
+    return stream(services.chat, started.run_id, encoder, reader=person)
 
 
 @router.post("/chat")
@@ -130,7 +132,7 @@ async def session_chat(request: Request, services: ServicesDep, person: Person, 
             await services.limiter.hit(tx, f"chat-session:{person.id}:{session}", limits.chat_per_session_per_hour, 3_600)
         start = _start(person, ask, "session", key, max_chars=limits.session_message_chars)
         started = await services.chat.runs.start(tx, start)
-    return stream(services.chat, started.run_id, _encoder(request, "events"))
+    return stream(services.chat, started.run_id, _encoder(request, "events"), reader=person)
 
 
 @router.get("/chat/sessions/{session_id}")
@@ -180,7 +182,7 @@ async def run_events(
         return Response(body, media_type="application/json")
     async with services.db.begin() as tx:
         await services.chat.runs.run(tx, person, key)
-    return stream(services.chat, key, _encoder(request, "events"), after=after)
+    return stream(services.chat, key, _encoder(request, "events"), after=after, reader=person)
 
 
 @router.post("/api/runs/{run_id}/cancel", status_code=202)
@@ -219,17 +221,25 @@ async def get_conversation(reference: str, services: ServicesDep, person: Person
 @router.delete("/api/conversations/{reference}", status_code=204)
 async def delete_conversation(reference: str, services: ServicesDep, person: Person) -> None:
     async with services.db.begin() as tx:
-        await services.chat.conversations.delete(tx, person, reference)
+        deleted = await services.chat.conversations.delete(tx, person, reference)
+        await services.chat.runs.cancel_all(tx, deleted)
 
 
 @router.get("/api/conversations/{reference}/messages")
 async def list_messages(
-    reference: str, services: ServicesDep, person: Person, limit: Limit = 50, before: str | None = None
+    reference: str, services: ServicesDep, person: Person, limit: Limit = 50, before: str | None = None, branch: Branch = "all"
 ) -> Page[Message]:
-    """Newest first; `next` is the `before` of the following page."""
+    """Newest first; `next` is the `before` of the following page. `branch`: all messages, the shown branch, or the one that ends with
+    this message."""
     async with services.db.begin() as tx:
-        items = await services.chat.conversations.messages(tx, person, reference, limit, _cursor(before))
-    return Page(items=items, next=_next(items[-1].created_at, items[-1].id) if len(items) == limit else None)
+        if branch != "all":
+            end = None if branch == "shown" else _message_id(branch)
+            above = None if before is None else _message_id(before)
+            items = await services.chat.tree.branch(tx, person, reference, end, limit, above)
+            return Page(items=items, next=str(items[-1].id) if items and items[-1].parent_id is not None else None)
+        items = await services.chat.conversations.messages(tx, person, reference, limit, cursor(before))
+        items = await services.chat.tree.with_siblings(tx, items)
+    return Page(items=items, next=next_cursor(items[-1].created_at, items[-1].id) if len(items) == limit else None)
 
 
 @router.post("/api/conversations/{reference}/messages", status_code=202)
@@ -238,8 +248,9 @@ async def post_message(
 ) -> dict[str, str]:
     """Write a message; the answer is watched at `/api/runs/{run_id}/events`."""
     start = StartRun(
-        principal=person, message=body.content, conversation=reference, parent_id=body.parent_id, model=body.model, idempotency_key=key
-    )
+        principal=person, message=body.content, conversation=reference, parent_id=body.parent_id, edit_of=body.edit_of, model=body.model,
+        idempotency_key=key,
+    )  # fmt: skip
     async with services.db.begin() as tx:
         started = await services.chat.runs.start(tx, start)
     return {"run_id": str(started.run_id), "conversation_id": str(started.conversation_id)}
@@ -317,25 +328,15 @@ def _encoder(request: Request, wire: str) -> Encoder:
     return encoder
 
 
+def _message_id(text: str) -> uuid.UUID:
+    message_id = parse_id(text)
+    if message_id is None:
+        raise UnknownMessage
+    return message_id
+
+
 def _run_id(text: str) -> uuid.UUID:
     run_id = parse_id(text)
     if run_id is None:
         raise UnknownRun
     return run_id
-
-
-def _next(at: datetime, item_id: uuid.UUID) -> str:
-    return f"{at.timestamp():.6f}_{item_id}"
-
-
-def _cursor(text: str | None) -> tuple[datetime, uuid.UUID] | None:
-    if text is None:
-        return None
-    at, _, item = text.partition("_")
-    item_id = parse_id(item)
-    try:
-        if item_id is not None:
-            return datetime.fromtimestamp(float(at), UTC), item_id
-    except (ValueError, OverflowError, OSError):
-        pass
-    raise InvalidInput("the cursor is not one of ours")

@@ -1,7 +1,7 @@
 """SQL and sealing of runs: leases, steps, events."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,7 +12,7 @@ from sqlalchemy import Row, Select, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.chat.contracts import Run, RunUsage, StoredEvent
-from aliquot.chat.tables import run, run_event, run_step
+from aliquot.chat.tables import conversation, run, run_event, run_step
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.vault import Vault
 
@@ -95,6 +95,17 @@ class RunStore:
     def ids_of(self, conversation_id: uuid.UUID) -> Select[Any]:
         """The ids of a conversation's runs, as a query for another domain's statement."""
         return select(run.c.id).where(run.c.conversation_id == conversation_id)
+
+    async def owners(self, tx: Transaction, run_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+        """Runs → owners of their conversations, where these are not deleted."""
+        c = conversation.c
+        joined = select(run.c.id, c.owner_id).join(conversation, c.id == run.c.conversation_id)
+        return {row.id: row.owner_id for row in await tx.rows(joined.where(run.c.id.in_(list(run_ids)), c.deleted_at.is_(None)))}
+
+    async def going_on(self, tx: Transaction, conversation_id: uuid.UUID) -> list[uuid.UUID]:
+        """Runs of a conversation that have not ended."""
+        mine = (run.c.conversation_id == conversation_id, run.c.state.in_(_UNFINISHED))
+        return [row.id for row in await tx.rows(select(run.c.id).where(*mine))]
 
     async def owned(self, tx: Transaction, person_id: uuid.UUID, run_id: uuid.UUID) -> Row[Any] | None:
         """The run, if `person_id` started it."""

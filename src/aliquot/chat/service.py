@@ -3,16 +3,19 @@
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
 from aliquot.chat.access import Access
-from aliquot.chat.contracts import TERMINAL, Message, Run, Started, StartRun, StartToolCall, StoredEvent
+from aliquot.chat.audience import Audience
+from aliquot.chat.contracts import TERMINAL, Conversation, Message, Regenerate, Run, Started, StartRun, StartToolCall, StoredEvent
 from aliquot.chat.conversations import Conversations
 from aliquot.chat.emitter import RunEmitter, RunEventWriter
-from aliquot.chat.errors import EmptyMessage, MessageTooLong, NotYourRun, RunFinished, ShuttingDown, UnknownParent, UnknownRun
+from aliquot.chat.errors import EmptyMessage, MessageTooLong, NotYourRun, RunFinished, ShuttingDown, UnknownRun
 from aliquot.chat.executor import Executor, Known, started_event
 from aliquot.chat.run_store import LEASE, RunStore, Step, run_view
 from aliquot.chat.store import ChatStore
+from aliquot.chat.tree.service import Tree
 from aliquot.chat.waiting import Waits
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json, content_hash, sha256_hex
@@ -48,6 +51,8 @@ class RunService:
         chats: ChatStore,
         runs: RunStore,
         access: Access,
+        tree: Tree,
+        audience: Audience,
         conversations: Conversations,
         executor: Executor,
         writer: RunEventWriter,
@@ -60,7 +65,7 @@ class RunService:
         waits: Waits,
         owner: uuid.UUID,
     ) -> None:
-        self._waits, self._access = waits, access
+        self._waits, self._access, self._tree, self._audience = waits, access, tree, audience
         self._db, self._chats, self._runs, self._conversations = db, chats, runs, conversations
         self._executor, self._writer, self._bus, self._ledger = executor, writer, bus, ledger
         self._limiter, self._limits, self._clock, self._metrics, self._owner = limiter, limits, clock, metrics, owner
@@ -72,7 +77,7 @@ class RunService:
         if request.model is not None and not request.model.isprintable():
             raise InvalidInput("model: there is no model of this name")
         key = _idempotency(principal, "run", request.idempotency_key)
-        fingerprint = content_hash([text, request.conversation, str(request.parent_id), request.model, request.kind])
+        fingerprint = content_hash([text, request.conversation, str(request.parent_id), request.model, request.kind, str(request.edit_of)])
         if key is not None and (repeated := await self._repeated(tx, key, fingerprint)) is not None:
             return repeated
         await self._limit(tx, principal, "run", self._limits.run_starts_per_minute)
@@ -93,6 +98,23 @@ class RunService:
             opening = Message(id=user_message_id, conversation_id=conversation.id, parent_id=None, role="user", content=text, created_at=at)
         await self._begin(tx, principal, values, {"message": text.encode()}, session_id=shown, opening=opening)
         return Started(run_id=values["id"], conversation_id=conversation.id, session_id=session_id)
+
+    async def regenerate(self, tx: Transaction, request: Regenerate) -> Started:
+        """Answer a question again: a new run beside the earlier ones, whose message stays. It counts as a run start."""
+        principal = request.principal
+        if request.model is not None and not request.model.isprintable():
+            raise InvalidInput("model: there is no model of this name")
+        key = _idempotency(principal, "regenerate", request.idempotency_key)
+        fingerprint = content_hash([str(request.message_id), request.model])
+        if key is not None and (repeated := await self._repeated(tx, key, fingerprint)) is not None:
+            return repeated
+        await self._limit(tx, principal, "run", self._limits.run_starts_per_minute)
+        conversation, question_id = await self._tree.ask_again(tx, request)
+        values = self._row(principal, conversation.id, "chat") | {
+            "user_message_id": question_id, "model": request.model, "idempotency_key": key, "request_sha256": fingerprint,
+        }  # fmt: skip
+        await self._begin(tx, principal, values, {})
+        return Started(run_id=values["id"], conversation_id=conversation.id, session_id=str(conversation.id))
 
     async def start_tool(self, tx: Transaction, request: StartToolCall) -> Started:
         """A direct tool call: the call is a step already answered, so the loop executes it and renders the result."""
@@ -162,6 +184,12 @@ class RunService:
         tx.after_commit(lambda: self._executor.cancel(run_id))
         return run_view(row)
 
+    async def cancel_all(self, tx: Transaction, conversation_id: uuid.UUID) -> None:
+        """The conversation was deleted: what goes on in it is cancelled. What was said so far is kept for a restore."""
+        for run_id in await self._runs.going_on(tx, conversation_id):
+            await self._runs.request_cancel(tx, run_id)
+            tx.after_commit(partial(self._executor.cancel, run_id))
+
     async def run(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> Run:
         """A run of a conversation this person may read."""
         return run_view((await self._access.run(tx, principal, run_id))[0])
@@ -171,21 +199,24 @@ class RunService:
         await self._access.run(tx, principal, run_id)
         return await self._runs.events(tx, run_id, after, _PAGE)
 
-    async def watch(self, run_id: uuid.UUID, after: int) -> AsyncGenerator[list[StoredEvent], None]:
+    async def watch(self, run_id: uuid.UUID, after: int, reader: Principal | None = None) -> AsyncGenerator[list[StoredEvent], None]:
         """Every event with seq > `after`, in order and once, in batches as they come, until the run's last one.
 
-        An empty batch is a sign of life after 15 s of silence. The caller has checked ownership. The log is the truth; live
-        fan-out only hurries: a watcher that falls behind reads the log.
+        An empty batch is a sign of life after 15 s of silence. The caller has checked that `reader` may see the run; who loses that
+        right hears nothing more, its Problem is raised. The log is the truth; live fan-out only hurries: a watcher that falls behind
+        reads the log.
         """
         self._metrics.open_streams.inc()
         try:
-            with self._bus.subscribe(str(run_id), near=self._executor.executes(run_id)) as live:
+            near = self._executor.executes(run_id)
+            with self._bus.subscribe(str(run_id), near=near) as live, self._audience.seat(reader, run_id) as seat:
                 silent = 0.0
                 from_log = True
                 while True:
                     events, from_log = await self._next(run_id, after, live, from_log)
                     if events is None:
                         return
+                    await self._audience.admit(seat, events)
                     if events:
                         after = events[-1].seq
                         yield events
@@ -259,12 +290,8 @@ class RunService:
             raise IdempotencyMismatch
         return Started(run_id=row.id, conversation_id=row.conversation_id, session_id=str(row.conversation_id))
 
-    async def _parent(self, tx: Transaction, conversation: Any, request: StartRun) -> uuid.UUID | None:
-        if request.parent_id is not None:
-            if await self._chats.get_message(tx, conversation.id, request.parent_id) is None:
-                raise UnknownParent
-            return request.parent_id
-        head: uuid.UUID | None = conversation.head_id
+    async def _parent(self, tx: Transaction, conversation: Conversation, request: StartRun) -> uuid.UUID | None:
+        head = await self._tree.parent(tx, conversation, request)
         for turn in request.history:
             message_id = new_id()
             await self._chats.add_message(

@@ -8,15 +8,17 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Integer, Row, Select, Uuid, and_, bindparam, func, literal, or_, select, update
+from sqlalchemy import Integer, Row, Select, Uuid, and_, bindparam, case, exists, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.chat.contracts import Conversation, ConversationKind, Message
 from aliquot.chat.search.store import LISTED_KINDS, IndexStore
 from aliquot.chat.tables import conversation, message
+from aliquot.guard.api import highest, patient_class
+from aliquot.guard.contracts import PatientClass
 from aliquot.kernel.ids import new_id
 from aliquot.platform.db import Transaction
-from aliquot.platform.vault import Vault
+from aliquot.platform.vault import Erased, Vault
 
 _LIVE = and_(conversation.c.deleted_at.is_(None))
 _HISTORY_MAX = 200
@@ -85,16 +87,41 @@ class ChatStore:
             )
         )
 
-    async def find_own(self, tx: Transaction, owner_id: uuid.UUID, client_id: str, conversation_id: uuid.UUID | None) -> Row[Any] | None:
+    async def find_own(
+        self, tx: Transaction, owner_id: uuid.UUID, client_id: str, conversation_id: uuid.UUID | None, *, lock: bool = False
+    ) -> Row[Any] | None:
         """The conversation this owner calls `client_id`, else the owner's with this UUID."""
         c, named = conversation.c, self._client_hash(owner_id, client_id)
         by_name = and_(c.client_id_hash == named, c.closed_at.is_(None))
         which = by_name if conversation_id is None else or_(by_name, c.id == conversation_id)
-        return await tx.row(select(conversation).where(c.owner_id == owner_id, which, _LIVE).order_by(by_name.is_not(True)).limit(1))
+        found = select(conversation).where(c.owner_id == owner_id, which, _LIVE).order_by(by_name.is_not(True)).limit(1)
+        return await tx.row(found.with_for_update(key_share=True) if lock else found)
 
-    async def by_id(self, tx: Transaction, conversation_id: uuid.UUID | None) -> Row[Any] | None:
-        """The conversation, whoever owns it: for `access`, which decides who sees it."""
-        return await tx.row(select(conversation).where(conversation.c.id == conversation_id, _LIVE))
+    async def by_id(self, tx: Transaction, conversation_id: uuid.UUID | None, *, lock: bool = False) -> Row[Any] | None:
+        """The conversation, whoever owns it: for `access`, which decides who sees it. `lock`: until the end of the transaction nobody
+        else moves its head."""
+        found = select(conversation).where(conversation.c.id == conversation_id, _LIVE)
+        return await tx.row(found.with_for_update(key_share=True) if lock else found)
+
+    async def deleted(self, tx: Transaction, owner_id: uuid.UUID, reference: str, conversation_id: uuid.UUID | None) -> Row[Any] | None:
+        """The owner's conversation with this UUID, else the one of this client id that was deleted last; also one that is not deleted."""
+        c = conversation.c
+        named = and_(c.client_id_hash == self._client_hash(owner_id, reference), c.deleted_at.is_not(None))
+        which = named if conversation_id is None else or_(named, c.id == conversation_id)
+        order = (c.id.is_not_distinct_from(conversation_id).desc(), c.deleted_at.desc())
+        return await tx.row(select(conversation).where(c.owner_id == owner_id, which).order_by(*order).limit(1).with_for_update())
+
+    async def restore(self, tx: Transaction, row: Row[Any]) -> Row[Any]:
+        """Take a deletion back. A client id that another conversation has by now stays with that one."""
+        c, taken = conversation.c, conversation.alias("taken")
+        other = exists().where(
+            taken.c.owner_id == row.owner_id, taken.c.client_id_hash == row.client_id_hash, taken.c.id != row.id,
+            taken.c.deleted_at.is_(None), taken.c.closed_at.is_(None),
+        )  # fmt: skip
+        values = {name: case((other, None), else_=c[name]) for name in ("client_id", "client_id_hash")}
+        restored = await tx.row(update(conversation).where(c.id == row.id).values(deleted_at=None, **values).returning(conversation))
+        assert restored is not None  # noqa: S101 - locked by `deleted`
+        return restored
 
     async def find(self, tx: Transaction, owner_id: uuid.UUID, conversation_id: uuid.UUID) -> Row[Any] | None:
         """The conversation with this id, if `owner_id` owns it: ownership is enforced here, for every caller."""
@@ -145,20 +172,28 @@ class ChatStore:
         run_id: uuid.UUID | None = None,
         incomplete: bool = False,
         meta: dict[str, Any] | None = None,
+        at_least: PatientClass = "none",
     ) -> None:
-        """Store a message under `subject`'s key and make it the head of its conversation."""
+        """Store a message under `subject`'s key. It becomes the head of its conversation, an answer only where its question still is.
+
+        `at_least` is the class of what came with it and cannot be seen in the text, such as files.
+        """
         sealed_meta = self._vault.seal(subject, msgspec.json.encode(meta), aad=f"message.meta:{message_id}") if meta else None
         await tx.send(
             insert(message).values(
                 id=message_id, conversation_id=conversation_id, parent_id=parent_id, role=role,
                 author_id=subject if role == "user" else None, run_id=run_id, incomplete=incomplete, created_at=at, meta=sealed_meta,
+                patient_class=_class(text, meta, at_least),
                 body=self._vault.seal(subject, text.encode(), aad=f"message.body:{message_id}"),
             )
         )  # fmt: skip
+        # Whoever moved the head meanwhile (another question, another branch) is not disturbed by an answer.
+        here = or_(literal(role == "user"), conversation.c.head_id.is_not_distinct_from(parent_id))
+        head = case((here, literal(message_id, Uuid)), else_=conversation.c.head_id)
         row = await tx.row(
             update(conversation)
             .where(conversation.c.id == conversation_id)
-            .values(head_id=message_id, last_message_at=at, updated_at=func.greatest(conversation.c.updated_at, literal(at)))
+            .values(head_id=head, last_message_at=at, updated_at=func.greatest(conversation.c.updated_at, literal(at)))
             .returning(conversation.c.kind, conversation.c.owner_id)
         )
         if row is not None and row.kind in LISTED_KINDS:
@@ -184,7 +219,7 @@ class ChatStore:
         c = message.c
         statement = select(message).where(c.conversation_id == conversation_id)
         if before is not None:
-            statement = statement.where(or_(c.created_at < before[0], and_(c.created_at == before[0], c.id < before[1])))
+            statement = statement.where(tuple_(c.created_at, c.id) < tuple_(literal(before[0]), literal(before[1], Uuid)))
         rows = await tx.rows(statement.order_by(c.created_at.desc(), c.id.desc()).limit(limit))
         return [self.open_message(row) for row in rows]
 
@@ -198,10 +233,16 @@ class ChatStore:
         return authors, tuple(sorted({self._vault.subject_of(bytes(row.body)) for row in rows}))
 
     def open_message(self, row: Row[Any]) -> Message:
-        meta = json.loads(self._open(row.meta, f"message.meta:{row.id}") or "{}")
+        """The message; one whose author's key was destroyed is there without its content."""
+        try:
+            content = self._open(row.body, f"message.body:{row.id}") or ""
+            meta = json.loads(self._open(row.meta, f"message.meta:{row.id}") or "{}")
+            erased = False
+        except Erased:
+            content, meta, erased = "", {}, True
         return Message(
             id=row.id, conversation_id=row.conversation_id, parent_id=row.parent_id, role=row.role, created_at=row.created_at,
-            run_id=row.run_id, incomplete=row.incomplete, content=self._open(row.body, f"message.body:{row.id}") or "",
+            run_id=row.run_id, incomplete=row.incomplete, content=content, author_id=row.author_id, erased=erased,
             citations=tuple(meta.pop("citations", ())), metadata=meta,
         )  # fmt: skip
 
@@ -215,3 +256,9 @@ class ChatStore:
 
     def _open(self, sealed: bytes | None, aad: str) -> str | None:
         return None if sealed is None else self._vault.open(sealed, aad=aad).decode()
+
+
+def _class(text: str, meta: dict[str, Any] | None, at_least: PatientClass) -> PatientClass:
+    """The class of a message: of its text, its citations and what came with it."""
+    cited = (meta or {}).get("citations") or ()
+    return highest([at_least, patient_class(text), *(patient_class(str(citation.get("excerpt", ""))) for citation in cited)])

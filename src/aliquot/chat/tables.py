@@ -47,7 +47,7 @@ message = Table(
     Column("patient_class", String(10), nullable=False, server_default="undecided", comment="none, patient, undecided"),
     time_column("created_at"),
     Index("ix_message_conversation", "conversation_id", "created_at", "id"),
-    Index("ix_message_parent_id", "parent_id"),
+    Index("ix_message_parent", "conversation_id", "parent_id"),
     Index("ix_message_patient", "conversation_id", postgresql_where="patient_class <> 'none'"),
 )
 

@@ -33,6 +33,8 @@ class Turn:
     closing: str = ""
     confidence: float | None = None
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    tainted: bool = False
+    """Other people's words are in the history: what follows from it is not this person's wish alone."""
     repeated: bool = False
     """A model step was already repeated after a crash."""
 

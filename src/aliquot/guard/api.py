@@ -1,7 +1,11 @@
 """The door to the guard."""
 
+from collections.abc import Iterable
+
 from aliquot.guard.contracts import PatientClass
 from aliquot.guard.identifiers import identified, plain, speaks_of_one
+
+_ORDER: tuple[PatientClass, ...] = ("none", "undecided", "patient")
 
 
 def patient_class(text: str) -> PatientClass:
@@ -10,3 +14,8 @@ def patient_class(text: str) -> PatientClass:
     if identified(seen):
         return "patient"
     return "undecided" if speaks_of_one(seen) else "none"
+
+
+def highest(classes: Iterable[PatientClass]) -> PatientClass:
+    """The class of several texts together."""
+    return max(classes, key=_ORDER.index, default="none")

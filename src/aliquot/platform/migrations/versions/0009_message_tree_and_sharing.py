@@ -11,7 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Siblings are found by their parent, the class of every message is known, conversations can be shared."""
-    op.create_index("ix_message_parent_id", "message", ["parent_id"])
+    op.create_index("ix_message_parent", "message", ["conversation_id", "parent_id"])
     op.add_column(
         "message",
         sa.Column("patient_class", sa.String(length=10), nullable=False, server_default="undecided", comment="none, patient, undecided"),

@@ -1,0 +1,1 @@
+"""The message tree of a conversation: branches, siblings, which branch is shown, and asking again."""
