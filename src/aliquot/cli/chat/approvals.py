@@ -82,6 +82,9 @@ class Approvals:
         try:
             decided = self._connection.post(f"/api/approvals/{approval['id']}/decision", body)
         except Refused as refusal:
+            if refusal.cause == "components_required" and "signature" in body and "otp" not in body["signature"]:
+                code = self._person.secret("One-time password of your authenticator app: ")
+                return self._send(approval, body | {"signature": body["signature"] | {"otp": code or ""}})
             if refusal.code != "already_decided":
                 self._screen.failure(str(refusal))
                 return self.get(str(approval["id"])), None

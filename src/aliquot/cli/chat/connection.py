@@ -154,9 +154,9 @@ class Connection:
         self._reached = True
         document = self._object(body)
         code, detail = str(document.get("code", "failed")), str(document.get("detail", f"HTTP {status}"))
-        if status == 401 and code != "login_failed":
+        if status == 401 and code not in ("login_failed", "otp_required", "otp_failed"):
             raise NotLoggedIn("You are not logged in, or the log-in has ended.")
-        raise Refused(status, code, detail, _seconds(headers))
+        raise Refused(status, code, detail, _seconds(headers), cause=str(document.get("cause", "")))
 
     def _object(self, body: bytes) -> dict[str, Any]:
         try:

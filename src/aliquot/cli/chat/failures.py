@@ -38,10 +38,12 @@ class StreamBroken(Failure):
 class Refused(Failure):
     """The server said no (`application/problem+json`)."""
 
-    def __init__(self, status: int, code: str, detail: str, retry_after: float | None = None) -> None:
+    def __init__(self, status: int, code: str, detail: str, retry_after: float | None = None, *, cause: str = "") -> None:
         wait = "" if retry_after is None else f" Try again in {_duration(retry_after)}."
         super().__init__(detail + wait)
         self.status, self.code, self.detail, self.retry_after = status, code, detail, retry_after
+        self.cause = cause
+        """The code behind `code`, where there is one: why a signature was refused."""
         self.exit_code = UNUSABLE if status in (401, 422) or code == "locked" else FAILED
 
 

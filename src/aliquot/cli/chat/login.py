@@ -60,7 +60,7 @@ class LogIn:
             try:
                 self._open(email.strip(), password)
             except Refused as refusal:
-                if refusal.code not in ("login_failed", "invalid_input") or attempt == _TRIES:
+                if refusal.code not in ("login_failed", "otp_failed", "invalid_input") or attempt == _TRIES:
                     raise _exit_with(refusal) from refusal
                 self._screen.failure(str(refusal))
             else:
@@ -70,7 +70,14 @@ class LogIn:
         return self._needed(self._person.ask(f"E-mail{f' [{self._email}]' if self._email else ''}: ")) or self._email or ""
 
     def _open(self, email: str, password: str) -> None:
-        login = self._connection.post_once("/api/auth/login", {"email": email, "password": password})
+        body = {"email": email, "password": password}
+        try:
+            login = self._connection.post_once("/api/auth/login", body)
+        except Refused as refusal:
+            if refusal.code != "otp_required":
+                raise
+            body["otp"] = self._needed(self._person.secret("One-time password of your authenticator app: "))
+            login = self._connection.post_once("/api/auth/login", body)
         token, user = login.get("token"), login.get("user")
         if not isinstance(token, str) or not isinstance(user, dict):
             raise Unreachable(f"What answers at {self._connection.url} is not an Aliquot server.")
