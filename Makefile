@@ -26,8 +26,8 @@ bench: $(VENV)/.dev ## measure the budgets of the design, write docs/benchmarks.
 eval: $(VENV)/.dev ## measure quality on real data (DATA=../shared/data), write docs/evals.md
 	@$(BIN)/python -m evals $(DATA) $(ARGS)
 
-test-system: $(VENV)/.dev ## tests that need root or system packages (none so far)
-	@if [ -d tests_system ]; then $(BIN)/python -m pytest -n 0 tests_system $(ARGS); else echo "Nothing needs a system package yet."; fi
+test-system: $(VENV)/.dev ## tests that need root, system packages or npm (nginx, official JavaScript clients)
+	@$(BIN)/python -m pytest -n 0 -rs tests_system $(ARGS)
 
 fmt: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

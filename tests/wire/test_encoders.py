@@ -8,6 +8,7 @@ import pytest
 
 from aliquot.chat.contracts import (
     ApprovalRequired,
+    CitationFound,
     Done,
     NoticeGiven,
     RunEvent,
@@ -22,9 +23,12 @@ from aliquot.chat.contracts import (
     UsageReported,
 )
 from aliquot.chat.streaming import Encoder
+from aliquot.web.wire.agui import AgUiEncoder
 from aliquot.web.wire.chunks import ChunksEncoder
 from aliquot.web.wire.events import EventsEncoder
 from aliquot.web.wire.openai import OpenAIEncoder
+from aliquot.web.wire.vercel import VercelEncoder
+from tests.web import agui_judge
 
 GOLDEN = Path(__file__).parent / "golden"
 RUN = uuid.UUID("01890000-0000-7000-8000-000000000001")
@@ -47,8 +51,22 @@ WAITING: list[RunEvent] = [
     TextDelta(text="Please confirm."),
     Done(state="waiting_approval", message_id="m1", confidence=0.97),
 ]
+CITATION = {"id": "c-1", "title": "SOP 7", "url": None, "excerpt": "20 µL", "document_id": "d1", "start": 3, "end": 8, "verified": True}
+CITED: list[RunEvent] = [
+    START,
+    TextDelta(text="Look: "),
+    ToolCallStart(call_id="k1", name="get_protocols"),
+    ToolCallArgs(call_id="k1", arguments="not JSON {"),
+    ToolCallEnd(call_id="k1", outcome="denied", summary="You may not.", duration_ms=1),
+    Thinking(text="hm"),
+    TextDelta(text="it says 20 µL."),
+    CitationFound(citation=CITATION),
+    CitationFound(citation=CITATION | {"id": "c-2", "url": "https://example.org/sop", "title": None}),
+    Done(state="cancelled", message_id="m1"),
+]
 FAILED: list[RunEvent] = [START, TextDelta(text="Half an ans"), RunFailed(code="interrupted", detail="It broke.", retryable=True)]
-SCENES = {"answer": ANSWER, "waiting": WAITING, "failed": FAILED}
+SCENES = {"answer": ANSWER, "waiting": WAITING, "failed": FAILED, "cited": CITED}
+NAMES = ["events", "chunks", "openai", "ag-ui", "vercel"]
 
 
 def stored(events: list[RunEvent]) -> list[StoredEvent]:
@@ -65,12 +83,14 @@ def encoder(name: str) -> Encoder:
         "events": EventsEncoder(),
         "chunks": ChunksEncoder(),
         "openai": OpenAIEncoder("aliquot", 1_772_443_800, include_usage=True),
+        "ag-ui": AgUiEncoder(),
+        "vercel": VercelEncoder(),
     }
     return made[name]
 
 
 @pytest.mark.parametrize("scene", SCENES)
-@pytest.mark.parametrize("name", ["events", "chunks", "openai"])
+@pytest.mark.parametrize("name", NAMES)
 def test_frames_are_those_of_the_golden_file(name: str, scene: str) -> None:
     wire = encoder(name)
     produced = b"".join(wire.encode(event) for event in stored(SCENES[scene])) + wire.end()
@@ -78,7 +98,7 @@ def test_frames_are_those_of_the_golden_file(name: str, scene: str) -> None:
     assert produced.decode() == golden.read_text("utf-8"), f"compare with {golden}"
 
 
-@pytest.mark.parametrize("name", ["events", "chunks", "openai"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_frame_is_one_sse_event_whatever_the_text_holds(name: str) -> None:
     wire = encoder(name)
     for event in stored(ANSWER):
@@ -96,3 +116,37 @@ def test_chunks_tell_a_failure_and_still_end_with_done() -> None:
     frames = [wire.encode(event) for event in stored(FAILED)] + [wire.end()]
     assert json.loads(frames[-2].removeprefix(b"data: "))["type"] == "error"
     assert frames[-1] == b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_ag_ui_events_satisfy_the_official_models_and_their_order(scene: str) -> None:
+    wire = AgUiEncoder("thread", "run")
+    found = agui_judge.events(b"".join(wire.encode(event) for event in stored(SCENES[scene])).decode())
+    agui_judge.judge(found)
+    assert (found[0]["threadId"], found[0]["runId"]) == ("thread", "run")
+    text = "".join(event["delta"] for event in found if event["type"] == "TEXT_MESSAGE_CONTENT")
+    assert text == "".join(event.text for event in SCENES[scene] if isinstance(event, TextDelta))
+    outcome = found[-1].get("outcome", {}).get("type")
+    assert outcome == {"answer": "success", "waiting": "interrupt", "cited": "cancelled"}.get(scene)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_ai_sdk_parts_are_opened_and_closed_and_hold_the_whole_text(scene: str) -> None:
+    wire = VercelEncoder()
+    body = b"".join(wire.encode(event) for event in stored(SCENES[scene])) + wire.end()
+    *lines, last = [line.removeprefix("data: ") for line in body.decode().split("\n\n") if line]
+    assert last == "[DONE]"
+    chunks = [json.loads(line) for line in lines]
+    opened: list[str] = []
+    for chunk in chunks:
+        if chunk["type"] in ("text-start", "reasoning-start"):
+            assert not opened
+            opened.append(chunk["id"])
+        elif chunk["type"] in ("text-delta", "reasoning-delta"):
+            assert opened == [chunk["id"]]
+        elif chunk["type"] in ("text-end", "reasoning-end"):
+            assert opened.pop() == chunk["id"]
+    assert not opened
+    text = "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
+    assert text == "".join(event.text for event in SCENES[scene] if isinstance(event, TextDelta))
+    assert chunks[-1]["type"] == {"answer": "finish", "waiting": "finish", "cited": "abort", "failed": "error"}[scene]
