@@ -24,6 +24,8 @@ def main(path: str | None) -> None:
         "",
         f"`make eval DATA=../shared/data` on {datetime.now(UTC):%Y-%m-%d}, {machine()}. Every figure with its n and, in brackets, its 95 % interval.",
         "",
+        *(sets for sets in routing.SETS.splitlines()),
+        "",
         "| " + " | ".join(columns) + " |",
         "|" + "---|" * len(columns),
         *("| " + " | ".join(str(row.get(column, "")) for column in columns) + " |" for row in rows),

@@ -68,6 +68,15 @@ _RELATIONS = {
         ),
     ),
 }  # fmt: skip
+SETS = """\
+`held` and `look` are the held-out questions of `evals/routing_heldout.py`, `test` and `dev` the older ones of
+`evals/routing_questions.py`; all are self-written and none is trained on. `held` is the one to trust: of its answers only sums were
+looked at, and its wrong answers once. The other three were looked at one by one."""
+"""What the parts are, for the report."""
+_BEFORE = {
+    "held": {"right": ".556", "coverage": ".578", "wrong": ".085", "outside": ".041", "back": ".051"},
+}
+"""What the router of commit e2c5160 measured on the same questions (2026-11-21), before they were used for anything."""
 _NO_DATABASE = cast("Transaction", None)
 
 
@@ -156,13 +165,13 @@ def _judge(part: str, asked: Sequence[Question], routes: Sequence[Route]) -> lis
     followed = [v for v in verdicts if v in {"right", "wrong"}]
     acted = [v for v, r in zip(verdicts, routes, strict=True) if v == "wrong" and r.tool in {"start_run", "stop_run"}]
     share = f"{len(outside) / len(asked):.0%} out of scope"
+    before = {name: f"{figure} before" for name, figure in _BEFORE.get(part, {}).items()}
     return [
-        _row(f"{part}: right tool and arguments, of answerable", *_rate(answerable, "right"), "-", "exact arguments"),
-        _row(f"{part}: coverage (followed), of answerable", *_rate(answerable, "right", "wrong"), "-", "at the threshold"),
-        _row(f"{part}: asked back instead, of answerable", *_rate(answerable, "asked", "asked in vain"), "-", ""),
-        _row(f"{part}: wrong, of followed", *_rate(followed, "wrong"), "-", share),
-        _row(f"{part}: out-of-scope followed", *_rate(outside, "right", "wrong"), "-", ""),
-        _row(f"{part}: out-of-scope asked back", *_rate(outside, "asked", "asked in vain"), "-", "a question instead of an answer"),
+        _row(f"{part}: right tool and arguments, of answerable", *_rate(answerable, "right"), before.get("right", "-"), "exact arguments"),
+        _row(f"{part}: followed, of answerable", *_rate(answerable, "right", "wrong"), before.get("coverage", "-"), "at the threshold"),
+        _row(f"{part}: wrong, of followed", *_rate(followed, "wrong"), before.get("wrong", "-"), share),
+        _row(f"{part}: out-of-scope followed", *_rate(outside, "right", "wrong"), before.get("outside", "-"), ""),
+        _row(f"{part}: out-of-scope asked back", *_rate(outside, "asked", "asked in vain"), before.get("back", "-"), "instead of declined"),
         _row(f"{part}: asked back where wanted", *_rate(back, "asked"), "-", ""),
         _row(f"{part}: actions proposed wrongly", str(len(acted)), len(asked), "-", "each would still need a confirmation"),
     ]
