@@ -4,7 +4,7 @@ import uuid
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aliquot.chat.search.index import SearchIndex
@@ -63,16 +63,36 @@ def test_not_found(query: str, text: str) -> None:
     assert not found(query, text)
 
 
-_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80) | st.text("ab é\u0301ß細\"“ -_'.\0", max_size=40)
+_WORDS = st.sampled_from(
+    [
+        "run", "running", "protein", "proteins", "Probe", "proben", "a", "ab", "PCR-02", "細胞培養", "résumé", "strasse", "Straße", "study",
+        "studies", "x1", "कोशिका",
+    ]
+)  # fmt: skip
+_TEXTS = st.lists(_WORDS | st.text(max_size=6), max_size=8).map(" ".join)
 
 
-@given(text=_TEXT, query=_TEXT)
-def test_what_matches_has_the_tokens_and_is_shown_as_it_stands(text: str, query: str) -> None:
+@st.composite
+def _searched(draw: st.DrawFn) -> tuple[str, str]:
+    """A text, and a query of pieces of it with whatever people type between them."""
+    text = draw(_TEXTS)
+    pieces = []
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(text)))
+        pieces.append(text[start : start + draw(st.integers(1, 12))])
+        pieces.append(draw(st.sampled_from([" ", '"', "", "-", "\0", "“"])))
+    return text, draw(st.sampled_from(["", '"'])) + "".join(pieces).rstrip("-") + draw(st.sampled_from(["", " "]))
+
+
+@given(_searched())
+@example(("ab", "a"))
+@example(("studies", "study "))
+@example(("細胞培養", "細"))
+def test_what_matches_has_the_tokens_and_is_shown_as_it_stands(searched: tuple[str, str]) -> None:
     """The index must never hide what the text has; highlights must lie in the snippet and name words, whatever the input."""
+    text, query = searched
     parsed = parse(query)
-    if not parsed.terms:
-        return
-    hit = Matcher(parsed).match(text)
+    hit = Matcher(parsed).match(text) if parsed.terms else None
     if hit is None:
         return
     assert set(_INDEX.of_query(_SUBJECT, parsed.parts())) <= set(_INDEX.of_text(_SUBJECT, text))
@@ -83,6 +103,13 @@ def test_what_matches_has_the_tokens_and_is_shown_as_it_stands(text: str, query:
     for span in snippet.highlights:
         assert last <= span.start < span.end <= len(snippet.text)
         last = span.end
+
+
+@given(_TEXTS)
+def test_a_word_of_the_text_finds_it(text: str) -> None:
+    for word in text.split():
+        if parse(word).terms and '"' not in word:
+            assert found(f"{word} ", text), word
 
 
 class _OneKey(Vault):

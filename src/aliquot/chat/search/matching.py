@@ -75,7 +75,7 @@ class Matcher:
 
     def _fitting(self, term: Term, number: int, different: set[str]) -> dict[str, float]:
         """Those of the text's words that fit one word of the term."""
-        word, open_end = term.words[number], term.open_end and number == len(term.words) - 1
+        word, open_end = term.words[number], term.may_go_on(number)
         known = self._fits.setdefault((word, term.exact, open_end), {})
         for other in different - known.keys():
             known[other] = _fit(word, other, term.exact, open_end)

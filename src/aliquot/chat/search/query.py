@@ -33,12 +33,17 @@ class Term:
         if self.exact:
             return parts
         for n, word in enumerate(self.words):
-            unfinished = self.open_end and n == len(self.words) - 1
             if len(word) >= PREFIX_MIN:
                 parts.add(beginning(word, reach(word)))
-            elif not unfinished or n == 0 or unspaced(word):  # the short beginning of a further word is left to the text
+            elif not self.may_go_on(n):
                 parts.add(whole(word))
         return parts
+
+    def may_go_on(self, n: int) -> bool:
+        """True when the n-th word may be the beginning of a longer one: it has enough letters to be in the index as one, or it
+        follows another word and the opened text can decide."""
+        word = self.words[n]
+        return self.open_end and n == len(self.words) - 1 and (len(word) >= PREFIX_MIN or (n > 0 and not unspaced(word)))
 
 
 @dataclass(frozen=True, slots=True)
