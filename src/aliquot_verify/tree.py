@@ -34,7 +34,7 @@ def _root(leaves: bytes, above: bytes) -> bytes:
 
 def _repair(levels: list[bytes], above: bytes, first: int, lines: bytes) -> bytes:
     """The leaves with each doubtful tile replaced by the hashes of the events themselves, where the events fill it."""
-    leaves = bytearray(levels[0])
+    leaves = bytearray(levels[0] if levels else b"")
     parents = levels[1] if len(levels) > 1 else b""
     for n in range(-(-len(leaves) // TILE_BYTES)):
         node = slice(n * HASH, (n + 1) * HASH)
