@@ -36,6 +36,8 @@ async def test_what_is_not_understood_is_not_guessed(site: Site) -> None:
     assert "docs/models.md" in heard.text
     assert "- What is the status of PCR-02?" in heard.text  # questions that would be answered here
     assert len(heard.text) < 500
+    assert (await ask(scientist, "Thanks a lot!")).text == "You are welcome."
+    assert (await ask(scientist, "hello")).text.startswith("Hello. You can ask, for example:")
     assert heard.of("done")[0]["confidence"] is None
 
 

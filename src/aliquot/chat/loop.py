@@ -145,7 +145,7 @@ class AgentLoop:
             route = await self._routing.route(tx, query)
             suggestions = () if route.accepted else await self._routing.suggestions(tx, names)
         if not route.accepted:
-            turn.close_with(unaided.reply(route, suggestions))
+            turn.close_with(unaided.reply(question, route, suggestions))
             return None
         step = Step(n=0, tool_uses=_uses(route), source="router", state="answered", confidence=route.probability)
         turn.steps = [step]

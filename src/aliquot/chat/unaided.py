@@ -1,14 +1,20 @@
 """What Aliquot says without a language model when a question did not lead to a call: what is missing, what can be asked. Pure."""
 
+import re
 from collections.abc import Sequence
 
 from aliquot.routing.contracts import Route
 
 _SHOWN_MAX = 12
+_THANKS = re.compile(
+    r"(?:ok(?:ay)?,? |great,? )?(?:thanks?(?: you)?|thx|cheers)(?: (?:a lot|so much|very much|again))?[.! ]*", re.IGNORECASE
+)
+_HELLO = re.compile(r"(?:hi|hello|hey|good (?:morning|afternoon|evening|day))(?: there| aliquot| again)?[.!, ]*", re.IGNORECASE)
+_HELP = re.compile(r"(?:help(?: me)?|what can (?:you do|i ask(?: you)?)|what do you know|can you help(?: me)?)[?.! ]*", re.IGNORECASE)
 _REASONS = frozenset({"reason", "justification", "comment", "note", "why"})
 
 
-def reply(route: Route, suggestions: Sequence[str]) -> str:
+def reply(question: str, route: Route, suggestions: Sequence[str]) -> str:
     """The answer to a question that was not followed. Nothing is invented, and what was named is named."""
     if route.withdrawn:
         return "All right, nothing was done."
@@ -18,9 +24,13 @@ def reply(route: Route, suggestions: Sequence[str]) -> str:
         wishes = "\n".join(f"- {part}" for part in route.unanswered)
         return f"You ask for several things, and I act on one at a time. Nothing was done yet. Please send them one by one:\n\n{wishes}"
     examples = "\n".join(f"- {sentence}" for sentence in suggestions)
+    if _THANKS.fullmatch(question.strip()):
+        return "You are welcome."
+    greeted = "Hello." if _HELLO.fullmatch(question.strip()) else ""
+    begin = greeted if greeted or _HELP.fullmatch(question.strip()) else "I am not sure what you mean, so I did not guess."
     return (
-        "I am not sure what you mean, so I did not guess."
-        + (f" You can ask, for example:\n\n{examples}" if examples else "")
+        begin
+        + (f"{' ' if begin else ''}You can ask, for example:\n\n{examples}" if examples else "")
         + "\n\nFor free conversation an administrator can add a language model: `aliquot models pull`, or see `docs/models.md`."
     )
 

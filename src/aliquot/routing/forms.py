@@ -104,7 +104,7 @@ _TIME = re.compile(
     + r"(?!\w{2})"
 )  # fmt: skip
 _PERSON = re.compile(
-    r"(?<!for )\b(?:my|mine)\b(?! (?:lab|team))|\b(?:did|have|had) i\b|\bi (?:ran|run|started|made|did)\b|\bby (?!the |an? )[a-z]+\b"
+    r"(?<!for )\b(?:my|mine)\b(?! (?:lab|team))|\b(?:did|have|had) i\b|\bi (?:ran|started|made|did)\b|\bby (?!the |an? )[a-z]+\b"
 )
 
 
