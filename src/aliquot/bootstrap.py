@@ -19,6 +19,7 @@ from aliquot.identity.contracts import Principal
 from aliquot.identity.restated import RestatedPeople
 from aliquot.kernel.clock import Clock, SystemClock
 from aliquot.lab.api import LabApi
+from aliquot.lab.dashboards import LAB_DASHBOARDS
 from aliquot.lab.restated import RestatedRuns
 from aliquot.lab.tools import lab_tools
 from aliquot.ledger.api import LedgerApi
@@ -116,7 +117,8 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     registry = Registry()
     for tool in lab_tools(lab):
         registry.register(tool)
-    tools = ToolsApi(registry, policy, ledger, vault, db, clock, settings, metrics=metrics)
+    dashboards = LAB_DASHBOARDS if settings.dashboards is None else settings.dashboards
+    tools = ToolsApi(registry, policy, ledger, vault, db, clock, settings, metrics=metrics, dashboards=dashboards)
     routing, link = RoutingApi(tools.all()), _link(settings, vault)
     chat = ChatApi(
         db=db, vault=vault, ledger=ledger, identity=identity, policy=policy, tools=tools, models=models, routing=routing, limiter=limiter,

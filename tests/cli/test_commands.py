@@ -40,6 +40,7 @@ def run(*arguments: str) -> Result:
         ("trusted_proxys = ['10.0.0.1']", "unknown setting 'trusted_proxys' (did you mean trusted_proxies?)"),
         ("[limits]\nlogin_failure = 3", "unknown limit 'login_failure' (did you mean login_failures?)"),
         ("colour = 'blue'", "unknown setting 'colour'"),
+        ("[[dashboards]]\nid = 'or'\nname = 'OR'\navailable_tool = []", "setting dashboards"),
     ],
 )
 def test_a_name_that_does_not_exist_in_the_file_refuses_the_start(folder: Path, text: str, said: str) -> None:

@@ -90,7 +90,8 @@ class Calls:
             call_id=use["call_id"],
             idempotency_key=f"{turn.run_id}:{step.n}:{index}",
         )
-        report = await self._tools.call(context, use["name"], use["arguments"], tainted=turn.tainted)
+        only = self._tools.dashboards.tools(turn.run.dashboard)
+        report = await self._tools.call(context, use["name"], use["arguments"], only=only, tainted=turn.tainted)
         if report.outcome == "waiting" and report.approval is not None:
             self._show_approval(turn, report.approval, use["call_id"])
         else:

@@ -33,6 +33,7 @@ from aliquot.platform.db import Database
 from aliquot.platform.http import Body, Page, validation_problem
 from aliquot.platform.limits import Limiter
 from aliquot.platform.settings import Settings
+from aliquot.tools.api import ToolsApi
 
 router = APIRouter(tags=["chat"])
 
@@ -78,6 +79,7 @@ class Services:
 
     chat: ChatApi
     identity: IdentityApi
+    tools: ToolsApi
     db: Database
     limiter: Limiter
     settings: Settings
@@ -98,7 +100,7 @@ async def completion(request: Request, services: ServicesDep, person: Person, ke
     """Ask and wait for the whole answer."""
     ask = await _parse(request, Ask)
     async with services.db.begin() as tx:
-        started = await services.chat.runs.start(tx, _start(person, ask, "chat", key))
+        started = await services.chat.runs.start(tx, _start(services, person, ask, "chat", key))
     return _answer(await services.chat.answer(person, started))
 
 
@@ -114,7 +116,7 @@ async def chat_stream(
     encoder = _encoder(request, wire)
     ask = await _parse(request, Ask)
     async with services.db.begin() as tx:
-        started = await services.chat.runs.start(tx, _start(person, ask, "chat", key))
+        started = await services.chat.runs.start(tx, _start(services, person, ask, "chat", key))
     return stream(services.chat, started.run_id, encoder, reader=person)
 
 
@@ -130,7 +132,7 @@ async def session_chat(request: Request, services: ServicesDep, person: Person, 
             # Hashed: the caller's own text belongs neither into a key nor, unsealed, into the database.
             session = sha256_hex(ask.session_id.encode("utf-8", "surrogatepass"))
             await services.limiter.hit(tx, f"chat-session:{person.id}:{session}", limits.chat_per_session_per_hour, 3_600)
-        start = _start(person, ask, "session", key, max_chars=limits.session_message_chars)
+        start = _start(services, person, ask, "session", key, max_chars=limits.session_message_chars)
         started = await services.chat.runs.start(tx, start)
     return stream(services.chat, started.run_id, _encoder(request, "events"), reader=person)
 
@@ -259,14 +261,22 @@ async def post_message(
 # --- shapes
 
 
-def _start(person: Principal, ask: Ask, kind: ConversationKind, key: str | None, max_chars: int | None = None) -> StartRun:
+def _start(
+    services: Services, person: Principal, ask: Ask, kind: ConversationKind, key: str | None, max_chars: int | None = None
+) -> StartRun:
     if ask.conversation_id is not None and ask.session_id is not None:
         raise InvalidInput("conversation_id and session_id name the same thing: give one of them")
-    if ask.dashboard is not None:
-        raise InvalidInput("dashboard: there is no dashboard of this name")
+    services.tools.dashboards.require(ask.dashboard)
     reference = ask.conversation_id if ask.conversation_id is not None else ask.session_id
     return StartRun(
-        principal=person, message=ask.message, conversation=reference, kind=kind, model=ask.model, idempotency_key=key, max_chars=max_chars
+        principal=person,
+        message=ask.message,
+        conversation=reference,
+        kind=kind,
+        model=ask.model,
+        dashboard=ask.dashboard,
+        idempotency_key=key,
+        max_chars=max_chars,
     )
 
 

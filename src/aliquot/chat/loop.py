@@ -125,7 +125,7 @@ class AgentLoop:
         messages = [*history.turns(), *history.steps(turn.steps, pinned=True)]
         specs = [
             ToolSpec(name=info.name, description=info.description, parameters=info.parameters)
-            for info in self._tools.for_person(turn.principal)
+            for info in self._tools.for_person(turn.principal, self._tools.dashboards.tools(turn.run.dashboard))
         ]
         return ModelRequest(
             system=system_prompt(self._clock.now(), turn.principal.roles), messages=tuple(messages), tools=tuple(specs),
@@ -138,7 +138,7 @@ class AgentLoop:
         if turn.steps and turn.steps[0].tool_uses:
             return await self._follow(turn, turn.steps[0])
         question = turn.messages[-1].content if turn.messages else ""
-        names = tuple(info.name for info in self._tools.for_person(turn.principal))
+        names = tuple(info.name for info in self._tools.for_person(turn.principal, self._tools.dashboards.tools(turn.run.dashboard)))
         history = History(turn.messages[:-1], turn.earlier)
         query = RouteQuery(text=question, tools=names, prior=history.prior_calls(), earlier=history.asked_since())
         async with self._db.begin() as tx:

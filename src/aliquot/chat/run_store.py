@@ -173,6 +173,12 @@ class RunStore:
             return None
         return await tx.row(update(run).where(run.c.id == run_id).values(state=state, error_code=error_code).returning(run))
 
+    async def dashboard_of(self, tx: Transaction, conversation_id: uuid.UUID, question_id: uuid.UUID) -> str | None:
+        """The dashboard a question was asked in."""
+        asked = select(run.c.dashboard).where(run.c.conversation_id == conversation_id, run.c.user_message_id == question_id)
+        name: str | None = await tx.scalar(asked.order_by(run.c.created_at).limit(1))
+        return name
+
     # --- steps
 
     async def begin_step(self, tx: Transaction, run_id: uuid.UUID, n: int, attempts: int = 1) -> None:

@@ -77,7 +77,8 @@ class RunService:
         if request.model is not None and not request.model.isprintable():
             raise InvalidInput("model: there is no model of this name")
         key = _idempotency(principal, "run", request.idempotency_key)
-        fingerprint = content_hash([text, request.conversation, str(request.parent_id), request.model, request.kind, str(request.edit_of)])
+        parts = [text, request.conversation, str(request.parent_id), request.model, request.kind, str(request.edit_of), request.dashboard]
+        fingerprint = content_hash(parts)
         if key is not None and (repeated := await self._repeated(tx, key, fingerprint)) is not None:
             return repeated
         await self._limit(tx, principal, "run", self._limits.run_starts_per_minute)
@@ -90,6 +91,7 @@ class RunService:
         )  # fmt: skip
         values = self._row(principal, conversation.id, "chat") | {
             "user_message_id": user_message_id, "model": request.model, "idempotency_key": key, "request_sha256": fingerprint,
+            "dashboard": request.dashboard,
         }  # fmt: skip
         session_id = conversation.client_id or str(conversation.id)
         shown = session_id if conversation.kind == "session" else None
@@ -112,6 +114,7 @@ class RunService:
         conversation, question_id = await self._tree.ask_again(tx, request)
         values = self._row(principal, conversation.id, "chat") | {
             "user_message_id": question_id, "model": request.model, "idempotency_key": key, "request_sha256": fingerprint,
+            "dashboard": await self._runs.dashboard_of(tx, conversation.id, question_id),
         }  # fmt: skip
         await self._begin(tx, principal, values, {})
         return Started(run_id=values["id"], conversation_id=conversation.id, session_id=str(conversation.id))
@@ -146,6 +149,7 @@ class RunService:
             {
                 "id": run_id, "conversation_id": parent.conversation_id, "person_id": parent.person_id, "kind": "continue",
                 "via": parent.via, "session_id": parent.session_id, "ip": parent.ip, "message_id": new_id(), "model": parent.model,
+                "dashboard": parent.dashboard,
                 "user_message_id": parent.message_id, "parent_run_id": parent.id, "approval_id": approval.id,
                 "created_at": self._clock.now(), "lease_until": self._clock.now(),
             },

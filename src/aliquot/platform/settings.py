@@ -127,6 +127,17 @@ _SIGNING_RULES = (
 )
 
 
+class DashboardManifest(BaseModel):
+    """A dashboard as it is declared: `[[dashboards]]` in aliquot.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,79}$")
+    name: str = Field(min_length=1, max_length=200)
+    description: str = Field("", max_length=2_000)
+    available_tools: tuple[str, ...] = Field(max_length=200)
+
+
 class Settings(BaseSettings):
     """Everything an administrator can set."""
 
@@ -169,6 +180,8 @@ class Settings(BaseSettings):
     clamav_port: int = Field(3310, validation_alias="CLAMAV_PORT", ge=1, le=65_535)
     jwt_secret: SecretStr | None = Field(None, validation_alias="JWT_SECRET")
     limits: Limits = Field(default_factory=Limits)
+    dashboards: tuple[DashboardManifest, ...] | None = Field(None, max_length=100)
+    """None: those of the laboratory."""
 
     @field_validator("data_dir")
     @classmethod

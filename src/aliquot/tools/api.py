@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Select
@@ -13,7 +13,7 @@ from aliquot.ledger.api import LedgerApi
 from aliquot.models.contracts import ToolSpec
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.limits import Limiter
-from aliquot.platform.settings import Settings
+from aliquot.platform.settings import DashboardManifest, Settings
 from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
@@ -21,6 +21,7 @@ from aliquot.policy.contracts import Approval, Query, ToolFacts
 from aliquot.tools import store
 from aliquot.tools.breaker import Breakers
 from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, Tool, ToolContext, ToolInfo
+from aliquot.tools.dashboards import Dashboards
 from aliquot.tools.executing import Executions
 from aliquot.tools.executor import Executor, Sleep
 from aliquot.tools.proposing import Proposals, may_use
@@ -39,8 +40,11 @@ class ToolsApi:
     def __init__(
         self, registry: Registry, policy: PolicyApi, ledger: LedgerApi, vault: Vault, db: Database, clock: Clock, settings: Settings, *,
         limiter: Limiter | None = None, metrics: Metrics | None = None, sleep: Sleep = asyncio.sleep,
+        dashboards: Sequence[DashboardManifest] = (),
     ) -> None:  # fmt: skip
+        """`registry` is complete. Raises SettingsError for a dashboard that cannot be meant."""
         self._registry = registry
+        self.dashboards = Dashboards(dashboards, registry.names())
         calls = Calls(ledger, vault, clock, metrics)
         self._proposals = Proposals(registry, policy, calls, db, settings.limits, limiter)
         executor = Executor(db, calls, Breakers(clock), settings.limits, sleep)
