@@ -92,9 +92,12 @@ class Access:
 
     async def require_permissions(self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID) -> None:
         """Raise SharedPermissionMissing unless the person holds every permission of every tool called in the conversation."""
-        used = await self._tools.permissions_used(tx, self._runs.ids_of(conversation_id))
-        if not used <= principal.permissions:
+        if not await self.permissions_used(tx, conversation_id) <= principal.permissions:
             raise SharedPermissionMissing
+
+    async def permissions_used(self, tx: Transaction, conversation_id: uuid.UUID) -> frozenset[str]:
+        """Every permission of every tool called in the conversation."""
+        return await self._tools.permissions_used(tx, self._runs.ids_of(conversation_id))
 
 
 def check_reference(reference: str) -> None:

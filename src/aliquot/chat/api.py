@@ -24,8 +24,10 @@ from aliquot.chat.run_store import RunStore
 from aliquot.chat.search.jobs import Backfill
 from aliquot.chat.search.service import Search
 from aliquot.chat.service import RunService
+from aliquot.chat.sharing.opening import Opening
+from aliquot.chat.sharing.service import Sharing
 from aliquot.chat.sharing.store import ShareStore
-from aliquot.chat.signable import SignableConversations
+from aliquot.chat.signable import SignableConversations, SignedBranches
 from aliquot.chat.store import ChatStore
 from aliquot.chat.tree.service import Tree
 from aliquot.chat.tree.store import TreeStore
@@ -45,6 +47,7 @@ from aliquot.platform.settings import Settings
 from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
+from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import SignableKind
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
@@ -72,6 +75,7 @@ class ChatApi:
         clock: Clock,
         settings: Settings,
         metrics: Metrics,
+        signatures: SignaturesApi,
         link: Link | None = None,
     ) -> None:
         self._db, self._policy, self._settings, self._jobs = db, policy, settings, jobs
@@ -90,7 +94,8 @@ class ChatApi:
             identity=identity, policy=policy, ledger=ledger, clock=clock, metrics=metrics, waits=waits,
             owner=owner,
         )  # fmt: skip
-        self.access = Access(self._chats, self._runs, ShareStore(), tools, clock)
+        shares = ShareStore()
+        self.access = Access(self._chats, self._runs, shares, tools, clock)
         self.tree = Tree(self._chats, TreeStore(), self.access, identity, ledger)
         self._audience = Audience(db, self.access, identity)
         self.conversations = Conversations(self._chats, self.access, ledger, clock, settings.limits)
@@ -98,6 +103,8 @@ class ChatApi:
         self.search = Search(self._chats, self.access, vault, limiter, settings.limits, clock)
         self.feedback = FeedbackService(FeedbackStore(vault), self.conversations, db, ledger, limiter, settings.limits, clock)
         self.backfill = Backfill(db, vault, jobs)
+        self.sharing = Sharing(shares, self._chats, self.access, identity, ledger, clock, settings.limits)
+        self.opening = self._opening(shares, identity, ledger, vault, clock)
         self.runs = RunService(
             db=db, chats=self._chats, runs=self._runs, access=self.access, tree=self.tree, audience=self._audience,
             conversations=self.conversations, executor=self._executor,
@@ -106,9 +113,16 @@ class ChatApi:
         )  # fmt: skip
         self.signable: SignableKind = SignableConversations(self.conversations, self._chats, settings.limits.signed_messages)
         """Conversations as something to sign; bootstrap registers it."""
+        self.signed = SignedBranches(signatures, self._chats)
         self._clock = clock
         self._writing: asyncio.Task[None] | None = None
         jobs.register(CONTINUE_RUN, self._continue_run)
+
+    def _opening(self, shares: ShareStore, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock) -> Opening:
+        return Opening(
+            store=shares, sharing=self.sharing, chats=self._chats, conversations=self.conversations, tree=self.tree, access=self.access,
+            identity=identity, ledger=ledger, vault=vault, clock=clock, limits=self._settings.limits,
+        )  # fmt: skip
 
     async def continue_after(self, tx: Transaction, run_id: uuid.UUID) -> None:
         """Called by a decision in its transaction: queue the run and defer the job that executes it."""

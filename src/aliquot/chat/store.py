@@ -156,6 +156,13 @@ class ChatStore:
             title=self._open(row.title, f"conversation.title:{row.id}"),
         )  # fmt: skip
 
+    def title(self, conversation_id: uuid.UUID, sealed: bytes | None) -> str | None:
+        """The title of a row; None without one, and when its owner was erased."""
+        try:
+            return self._open(sealed, f"conversation.title:{conversation_id}")
+        except Erased:
+            return None
+
     # --- messages
 
     async def add_message(
@@ -222,6 +229,16 @@ class ChatStore:
             statement = statement.where(tuple_(c.created_at, c.id) < tuple_(literal(before[0]), literal(before[1], Uuid)))
         rows = await tx.rows(statement.order_by(c.created_at.desc(), c.id.desc()).limit(limit))
         return [self.open_message(row) for row in rows]
+
+    async def in_branches(
+        self, tx: Transaction, conversation_id: uuid.UUID, message_id: uuid.UUID, heads: Sequence[uuid.UUID]
+    ) -> bool:
+        """Whether the message lies on the way from the first message to one of `heads`."""
+        c = message.c
+        up = select(c.id, c.parent_id).where(c.conversation_id == conversation_id, c.id.in_(heads)).cte("up", recursive=True)
+        parent = message.alias("parent")
+        up = up.union(select(parent.c.id, parent.c.parent_id).where(parent.c.id == up.c.parent_id))
+        return await tx.scalar(select(up.c.id).where(up.c.id == message_id).limit(1)) is not None
 
     async def hands(
         self, tx: Transaction, conversation_id: uuid.UUID, message_ids: Sequence[uuid.UUID]

@@ -15,6 +15,7 @@ from aliquot.identity.dependencies import (
     PrincipalDep,
     SessionPrincipalDep,
     address_of,
+    any_principal,
     require,
     services_of,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "PrincipalDep",
     "SessionPrincipalDep",
     "address_of",
+    "any_principal",
     "require",
     "router",
     "services_of",

@@ -16,6 +16,7 @@ from aliquot.chat.feedback.http import router as feedback_router
 from aliquot.chat.folders.http import router as folders_router
 from aliquot.chat.http import router as chat_router
 from aliquot.chat.search.http import router as search_router
+from aliquot.chat.sharing.http import router as sharing_router
 from aliquot.chat.tools_http import router as tool_calls_router
 from aliquot.chat.tree.http import router as tree_router
 from aliquot.identity.http import router as identity_router
@@ -47,7 +48,7 @@ _ROUTERS = (
     health_router, limits_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
     signatures_router,
     anchors_router,
-    openai_router, tree_router, folders_router, search_router, feedback_router, tool_calls_router, live_router, agui_router,
+    openai_router, tree_router, sharing_router, folders_router, search_router, feedback_router, tool_calls_router, live_router, agui_router,
 )  # fmt: skip
 
 
