@@ -122,7 +122,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     routing, link = RoutingApi(tools.all()), _link(settings, vault)
     chat = ChatApi(
         db=db, vault=vault, ledger=ledger, identity=identity, policy=policy, tools=tools, models=models, routing=routing, limiter=limiter,
-        jobs=jobs, clock=clock, settings=settings, metrics=metrics, link=link,
+        jobs=jobs, clock=clock, settings=settings, metrics=metrics, signatures=signatures, link=link,
     )  # fmt: skip
     live = LiveApi(
         chat=chat, identity=identity, policy=policy, db=db, vault=vault, clock=clock, limits=settings.limits, metrics=metrics, link=link

@@ -112,7 +112,6 @@ class ChatApi:
             owner=owner,
         )  # fmt: skip
         self.signable: SignableKind = SignableConversations(self.conversations, self._chats, settings.limits.signed_messages)
-        """Conversations as something to sign; bootstrap registers it."""
         self.signed = SignedBranches(signatures, self._chats)
         self._clock = clock
         self._writing: asyncio.Task[None] | None = None

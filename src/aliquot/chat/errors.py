@@ -67,6 +67,10 @@ class RunFinished(Conflict):
     code, sentence = "run_finished", "This run has already ended."
 
 
+class MessageSigned(Conflict):
+    code, sentence = "message_signed", "This message was signed and cannot be changed. Write a new one instead."
+
+
 class Interrupted(Problem):
     code, status, sentence = "interrupted", 500, "The answer was interrupted. The text so far is kept; you can regenerate it."
     retryable = True

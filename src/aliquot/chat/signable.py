@@ -9,6 +9,7 @@ from typing import Any
 
 from aliquot.chat.contracts import Message
 from aliquot.chat.conversations import Conversations
+from aliquot.chat.errors import MessageSigned
 from aliquot.chat.store import ChatStore
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
@@ -16,6 +17,7 @@ from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import NotFound
 from aliquot.platform.db import Transaction
+from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import SignableRecord
 from aliquot.records.signatures.errors import NotSignable
 
@@ -50,6 +52,20 @@ class SignableConversations:
             title=self._chats.open_conversation(conversation).title or "Conversation", authors=authors | {conversation.owner_id},
             subjects=subjects,
         )  # fmt: skip
+
+
+class SignedBranches:
+    """What was signed of a conversation does not change any more, not even by a file that is attached later."""
+
+    def __init__(self, signatures: SignaturesApi, chats: ChatStore) -> None:
+        self._signatures, self._chats = signatures, chats
+
+    async def require_unsigned(self, tx: Transaction, conversation_id: uuid.UUID, message_id: uuid.UUID) -> None:
+        """Raises MessageSigned when the message is in a branch that somebody signed."""
+        parts = await self._signatures.parts(tx, SignableConversations.name, str(conversation_id))
+        heads = [head for part in parts if (head := parse_id(part)) is not None]
+        if heads and await self._chats.in_branches(tx, conversation_id, message_id, heads):
+            raise MessageSigned
 
 
 def _content(conversation_id: uuid.UUID, messages: list[Message]) -> bytes:

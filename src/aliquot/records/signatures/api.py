@@ -118,6 +118,10 @@ class SignaturesApi:
         """Who signed this version for `meaning` and did not revoke it."""
         return {one.signer_id for one in await self._signing.standing(tx, record) if one.meaning == meaning}
 
+    async def parts(self, tx: Transaction, kind: str, record_id: str) -> set[str]:
+        """Which parts of a record were ever signed: whoever would change one in place must refuse."""
+        return await store.parts(tx, kind, record_id)
+
     # Signing
 
     async def sign(self, tx: Transaction, principal: Principal, wish: Wish) -> Signature | Problem:

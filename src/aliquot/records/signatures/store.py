@@ -38,6 +38,12 @@ async def signatures_of_version(tx: Transaction, kind: str, record_id: str, part
     return await tx.rows(_WHOLE.where(wanted).order_by(_s.id))
 
 
+async def parts(tx: Transaction, kind: str, record_id: str) -> set[str]:
+    """The parts of a record that anybody ever signed, revoked or not."""
+    rows = await tx.rows(select(_s.part).distinct().where(_s.record_type == kind, _s.record_id == record_id))
+    return {row.part for row in rows}
+
+
 async def newest_statement(tx: Transaction, kind: str, record_id: str) -> str | None:
     """Hash of the record's newest statement: each names the one before."""
     query = select(_s.statement_sha256).where(_s.record_type == kind, _s.record_id == record_id).order_by(_s.id.desc()).limit(1)
