@@ -189,7 +189,7 @@ async def test_signing_at_once_and_again_gives_one_signature(site: Site) -> None
 
 async def test_a_revocation_is_a_further_record(site: Site) -> None:  # noqa: F811
     scientist, reviewer = await site.client("scientist"), await site.client("reviewer")
-    path, wish = f"{PROTOCOL}/signatures", {"meaning": "approval", **WITH}
+    path, wish = f"{PROTOCOL}/signatures", {"meaning": "approval", "reason": "looks right", **WITH}
     made = (await scientist.post(path, json=wish)).json()
     revoke = f"{path}/{made['id']}/revoke"
     refused(await reviewer.post(revoke, json={"reason": "I know better", **WITH}), 403, "not_the_signer")
@@ -204,6 +204,12 @@ async def test_a_revocation_is_a_further_record(site: Site) -> None:  # noqa: F8
     listed = (await scientist.get(path)).json()["items"]
     assert [one["revoked"] is None for one in listed] == [True, False]
     assert [event["reason"] for event in await events(site, "signature.revoked")] == ["approval"]
+    site.services.vault.erase(site.people["scientist"])
+    left = (await reviewer.get(f"{path}/{made['id']}")).json()
+    assert (left["printed_name"], left["content"], left["reason"]) == ("Sana Scientist (demo)", "current", None), (
+        "the name outlives the account"
+    )
+    assert (left["revoked"]["printed_name"], left["revoked"]["reason"]) == ("Sana Scientist (demo)", None)
 
 
 async def test_the_accountability_text_comes_first(site: Site) -> None:  # noqa: F811
