@@ -44,6 +44,13 @@ def kind_name(kind: str) -> str:
     return KIND_NAMES.get(kind, (kind.replace("_", " "),))[0]
 
 
+def a_kind(kind: str) -> str:
+    """`a centrifuge`, `an HPLC`: the letters are spelt, the words are spoken."""
+    name = kind_name(kind)
+    spelt = name[:2].isupper()
+    return f"{'an' if name[0] in ('AEFHILMNORSX' if spelt else 'aeiou') else 'a'} {name}"
+
+
 def resolve(text: str, instruments: Sequence[AnyNamed]) -> AnyNamed:
     """The one instrument meant. Raises UnknownInstrument, and AmbiguousInstrument when several fit equally well."""
     wanted = _without_article(text)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aliquot.lab.contracts import FREE
-from aliquot.lab.naming import kind_name
+from aliquot.lab.naming import a_kind, kind_name
 from aliquot.lab.rules import words
 
 _SHOWN_SAMPLES = 8
@@ -169,8 +169,8 @@ def protocols_overview(data: dict[str, Any]) -> str:
 
 def protocol_details(item: dict[str, Any], where: str) -> str:
     """One protocol: what it is, its steps with their values, what can be set."""
-    kinds = " or ".join(kind_name(kind) for kind in item["kinds"])
-    text = f"{item['code']} version {item['version']}{where}: {item['name']}. {item['summary']} Runs on a {kinds}, "
+    kinds = " or ".join(a_kind(kind) for kind in item["kinds"])
+    text = f"{item['code']} version {item['version']}{where}: {item['name']}. {item['summary']} Runs on {kinds}, "
     text += f"takes about {duration(item['total_seconds'])} and up to {count(item['max_samples'], 'sample')}."
     rows = [
         (

@@ -25,7 +25,7 @@ from aliquot.lab.errors import (
     UnknownInstrumentRun,
     WrongInstrumentState,
 )
-from aliquot.lab.naming import kind_name, resolve
+from aliquot.lab.naming import a_kind, resolve
 from aliquot.lab.rules import checked_reason, newest_protocol, require_active, require_free, require_same, start_warnings, words
 from aliquot.lab.store import InstrumentRow, RunRow
 from aliquot.lab.views import Views, spec_of
@@ -88,8 +88,8 @@ class LabService:
         instrument = await self._views.instrument(*pair, at)
         version_id, protocol = await newest_protocol(tx, command.protocol)
         if instrument.kind not in protocol.text.kinds:
-            kinds = " or ".join(kind_name(kind) for kind in protocol.text.kinds)
-            raise ProtocolMismatch(f"{protocol.code} runs on a {kinds}; {instrument.code} is a {kind_name(instrument.kind)}.")
+            kinds = " or ".join(a_kind(kind) for kind in protocol.text.kinds)
+            raise ProtocolMismatch(f"{protocol.code} runs on {kinds}; {instrument.code} is {a_kind(instrument.kind)}.")
         samples = planning.checked_samples(command.samples, protocol.text)
         parameters = planning.checked_parameters(command.parameters, protocol.text)
         require_free(instrument)
