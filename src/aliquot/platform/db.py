@@ -3,6 +3,7 @@
 Only this module commits. Domains receive a `Transaction` and pass it on. Statements are SQLAlchemy Core (`platform.sql`).
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -148,6 +149,7 @@ class Database:
         self.url = url
         self._conninfo, self._name, self._size, self._wait = libpq_url(url), application_name, pool_size, wait_seconds
         self._pool: Pool | None = None
+        self._full_at: float | None = None
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Transaction]:
@@ -157,7 +159,7 @@ class Database:
         """
         if self._pool is None:
             self._pool = Pool(self._conninfo, self._name, self._size, self._wait)
-        with _as_facts():
+        with self._as_facts():
             async with self._pool.session() as session:
                 tx = Transaction(session)
                 yield tx
@@ -173,30 +175,36 @@ class Database:
     @asynccontextmanager
     async def connection(self, isolation: IsolationLevel | None = None) -> AsyncIterator[Connection]:
         """A connection outside the pool, closed at the end: closing is what gives its locks back, whatever happened."""
-        with _as_facts():
+        with self._as_facts():
             session = await Session.open(self._conninfo, self._name, isolation)
             try:
                 yield Connection(session)
             finally:
                 await session.close()
 
+    @contextmanager
+    def _as_facts(self) -> Iterator[None]:
+        """What the driver raises when the database is away or full, as the facts people are told."""
+        try:
+            yield
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            log.warning("database_unavailable", error=type(error).__name__)
+            if error.sqlstate == _DISK_FULL:
+                self._full_at = time.monotonic()
+                raise DiskFull from error
+            raise DatabaseUnavailable from error
+        except PoolExhausted as error:
+            log.warning("database_pool_exhausted")
+            raise DatabaseUnavailable(retry_after=1) from error
+
+    def refused_writes(self, seconds: float) -> bool:
+        """Whether the database's disk was too full for a write within the last `seconds`."""
+        return self._full_at is not None and time.monotonic() - self._full_at < seconds
+
     async def close(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
-
-
-@contextmanager
-def _as_facts() -> Iterator[None]:
-    """What the driver raises when the database is away or full, as the facts people are told."""
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        log.warning("database_unavailable", error=type(error).__name__)
-        raise (DiskFull if error.sqlstate == _DISK_FULL else DatabaseUnavailable) from error
-    except PoolExhausted as error:
-        log.warning("database_pool_exhausted")
-        raise DatabaseUnavailable(retry_after=1) from error
 
 
 def sqlalchemy_url(url: str) -> str:

@@ -19,6 +19,7 @@ from aliquot.ledger.contracts import LedgerStatus
 router = APIRouter(tags=["health"])
 
 _BACKLOG_SECONDS_MAX = 30.0
+_FULL_SECONDS = 60.0
 _UNREADY = {"down", "full"}
 _DATABASE_DOWN = {"status": "down", "detail": "the database is not reachable"}
 
@@ -89,9 +90,11 @@ def _ledger(services: Services, status: LedgerStatus) -> dict[str, Any]:
 
 
 def _disk(services: Services) -> dict[str, Any]:
-    """Room for what is written to the data folder."""
+    """Room for what is written. A disk of the database elsewhere shows when it refuses a write, and is full for a while after."""
     limits = services.settings.limits
     free = shutil.disk_usage(services.settings.data_dir).free
+    if services.db.refused_writes(_FULL_SECONDS) or services.sequencer_db.refused_writes(_FULL_SECONDS):
+        return {"status": "full", "detail": "the database's disk is full: nothing can be stored"}
     if free < limits.disk_full_bytes:
         return {"status": "full", "detail": "the disk of the data folder is full: nothing can be stored"}
     if free < limits.disk_low_bytes:
