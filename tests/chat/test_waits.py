@@ -89,3 +89,20 @@ async def test_withdrawn_while_the_run_is_still_writing_that_it_waits(site: Site
     run = posted.json()["run_id"]
     await hear(scientist, run)
     assert await state(scientist, run) == ("cancelled", None)
+
+
+async def test_rights_lost_while_an_approval_waits_count(site: Site) -> None:
+    admin, scientist = await site.client("admin"), await site.client("scientist")
+    _, first = await wish(scientist)
+    person = f"/api/admin/users/{site.people['scientist']}"
+    assert (await admin.put(f"{person}/roles", json={"roles": ["viewer"]})).is_success
+    decided = await scientist.post(f"/api/approvals/{first}/decision", json={"decision": "approve"})
+    followed = await hear(scientist, decided.json()["run_id"])
+    assert followed.of("tool_call_end")[0]["outcome"] in ("denied", "failed")
+    assert (await scientist.get("/api/instruments/PCR-02/status")).json()["state"] == "idle"
+    assert (await admin.put(f"{person}/roles", json={"roles": ["scientist"]})).is_success
+    _, second = await wish(scientist)
+    assert (await admin.patch(person, json={"active": False})).is_success
+    refused = await scientist.post(f"/api/approvals/{second}/decision", json={"decision": "approve"})
+    assert refused.status_code == 401
+    assert (await admin.get("/api/instruments/PCR-02/status")).json()["state"] == "idle"

@@ -120,3 +120,32 @@ def test_a_restore_that_cannot_be_whole_changes_nothing(folder: Path, monkeypatc
     assert "missing or was changed" in refusal()
     assert not (folder / "data").exists()
     assert "is not empty" in run("backup", str(data)).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("root", b"\xff\x00" * 40, "keys/root cannot be read (it is not text)"),
+        ("root", b"ab" * 16 + b"\n", "does not hold a root key"),
+        ("root", b"cd" * 32 + b"\n", "wrapped with another root key, or the key file is damaged"),
+        ("root", None, "keys/root is missing, but keys wrapped with it exist"),
+        ("subjects", b"\x00" * 76, "wrapped with another root key, or the key file is damaged"),
+        ("log", b"not a key", "keys/log"),
+    ],
+)
+def test_damaged_keys_are_said_by_file(
+    folder: Path, urls: Urls, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None, said: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL_APP", urls.app)
+    monkeypatch.setenv("DATABASE_URL_SEQUENCER", urls.sequencer)
+    assert run("user", "list").exit_code == 0
+    (folder / "data" / "keys" / name).unlink()
+    if content is not None:
+        (folder / "data" / "keys" / name).write_bytes(content)
+        (folder / "data" / "keys" / name).chmod(0o600)
+    refused = run("user", "list")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1), refused.output
+    assert said in refused.stderr
+    found = run("doctor")
+    assert found.exit_code == 1
+    assert said in found.stdout

@@ -13,14 +13,13 @@ import psycopg
 import typer
 
 from aliquot.cli.common import EXPECTED
-from aliquot.cli.installation import require_reachable
+from aliquot.cli.installation import open_vault, require_reachable
 from aliquot.ledger.note import load_log_key
 from aliquot.models.config import key_variables, load_models
 from aliquot.platform import migrate
 from aliquot.platform.fingerprint import require_same_keys
 from aliquot.platform.postgres import EmbeddedPostgres
 from aliquot.platform.settings import Settings, SettingsError, load_settings, unknown_variables
-from aliquot.platform.vault import Vault, load_root_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ def _keys(settings: Settings) -> str:
         raise SettingsError(f"{folder / loose[0]} can be read by others: chmod 600 it")
     if not (folder / "root").exists() and settings.root_key is None:
         return "no root key yet; the first start makes it"
-    _vault(settings)
+    open_vault(settings)
     return "the root key opens the subject keys"
 
 
@@ -116,7 +115,7 @@ def _database(settings: Settings) -> str:
     elif not (settings.data_dir / "pg" / "PG_VERSION").exists():
         return "not made yet; the first start makes it"
     else:
-        postgres = EmbeddedPostgres(settings.data_dir / "pg", superuser_password=_vault(settings).derive("postgres/postgres").hex())
+        postgres = EmbeddedPostgres(settings.data_dir / "pg", superuser_password=open_vault(settings).derive("postgres/postgres").hex())
         if not postgres.running():
             return "embedded, not running (it runs while `aliquot serve` does)"
         url = postgres.superuser_url()
@@ -125,13 +124,8 @@ def _database(settings: Settings) -> str:
     if found != expected:
         raise migrate.SchemaError(f"the schema is at version {found or 'none'}, the code needs {expected}: run `aliquot db upgrade`")
     if (settings.keys_dir / "subjects").exists() and (settings.keys_dir / "log").exists():
-        require_same_keys(url, _vault(settings), load_log_key(settings.keys_dir).origin, claim=False)
+        require_same_keys(url, open_vault(settings), load_log_key(settings.keys_dir).origin, claim=False)
     return f"{'embedded' if settings.embedded else 'external'}, schema version {found}"
-
-
-def _vault(settings: Settings) -> Vault:
-    configured = settings.root_key.get_secret_value() if settings.root_key else None
-    return Vault(load_root_key(configured, settings.keys_dir), settings.keys_dir)
 
 
 def _server(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from aliquot.platform.db import libpq_url
 from aliquot.platform.fingerprint import require_same_keys
 from aliquot.platform.postgres import LOGINS, OWNER, SUPERUSER, DataFolderLock, EmbeddedPostgres
 from aliquot.platform.settings import Settings, SettingsError
-from aliquot.platform.vault import Vault, load_root_key
+from aliquot.platform.vault import RootKeyError, Vault, load_root_key
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ def open_installation(settings: Settings, *, exclusive: bool, migrate_empty: boo
     SchemaError with a sentence that says what to mend.
     """
     folder = _data_folder(settings)
-    vault = _vault(settings, settings.root_key.get_secret_value() if settings.root_key else None)
+    vault = open_vault(settings)
     if settings.embedded:
         return _open_embedded(settings, folder, vault, exclusive, migrate_empty)
     lock = DataFolderLock(folder) if exclusive else None
@@ -132,8 +132,15 @@ def _data_folder(settings: Settings) -> Path:
     return folder
 
 
-def _vault(settings: Settings, configured: str | None) -> Vault:
-    return Vault(load_root_key(configured, settings.keys_dir), settings.keys_dir)
+def open_vault(settings: Settings) -> Vault:
+    """The keys of the data folder. Raises RootKeyError for those that are missing, damaged or cannot be read."""
+    configured = settings.root_key.get_secret_value() if settings.root_key else None
+    try:
+        return Vault(load_root_key(configured, settings.keys_dir), settings.keys_dir)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        where = getattr(error, "filename", None) or settings.keys_dir / "root"
+        raise RootKeyError(f"{where} cannot be read ({reason}): restore it from the keys back-up, or mend its rights") from error
 
 
 def _password(vault: Vault, login: str) -> str:
