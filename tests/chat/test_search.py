@@ -1,6 +1,8 @@
 """Search over titles and text that the database cannot read: over HTTP, and the pure parts by property."""
 
+import unicodedata
 import uuid
+from typing import Literal
 
 import psycopg
 import pytest
@@ -103,6 +105,41 @@ def test_what_matches_has_the_tokens_and_is_shown_as_it_stands(searched: tuple[s
     for span in snippet.highlights:
         assert last <= span.start < span.end <= len(snippet.text)
         last = span.end
+
+
+def test_exact_words_come_before_other_forms_and_snippets_show_most_of_what_was_sought() -> None:
+    def score(query: str, text: str) -> float:
+        hit = Matcher(parse(query)).match(text)
+        assert hit is not None
+        return hit[0]
+
+    assert score("sample ", "a sample here") > score("sample ", "the samples here") > score("samp", "the samples here")
+    assert score("sample ", "sample and sample") > score("sample ", "sample and others")
+    assert score("sample ", "one sample") > score("sample ", "one sample " + "of very many other words " * 50)
+    long = "buffer " + "filler words without meaning " * 40 + "the buffer of the column" + " and so on" * 60
+    hit = Matcher(parse("buffer column ")).match(long)
+    assert hit is not None
+    snippet = hit[1]
+    assert [snippet.text[h.start : h.end] for h in snippet.highlights] == ["buffer", "column"]
+    assert snippet.text.startswith("… ")
+    assert snippet.text.endswith(" …")
+    assert len(snippet.text) < 210
+
+
+@pytest.mark.parametrize("text", ["a" + "\u0301" * 16_000 + "\u0323" * 16_000, "a " * 16_000, "x" * 32_000, "\ufdfa" * 32_000])
+def test_hostile_texts_cost_little(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks piled on one letter take a second and a half to normalise at once: never more than a piece is."""
+    pieces: list[int] = []
+    normalize = unicodedata.normalize
+
+    def counted(form: Literal["NFC", "NFD", "NFKC", "NFKD"], part: str) -> str:
+        pieces.append(len(part))
+        return normalize(form, part)
+
+    monkeypatch.setattr(unicodedata, "normalize", counted)
+    assert len(_INDEX.of_text(_SUBJECT, text)) < 3_000
+    Matcher(parse("a ")).match(text)
+    assert max(pieces, default=0) < 5_000
 
 
 @given(_TEXTS)

@@ -10,6 +10,7 @@ from aliquot.chat.search.words import compose, places, words
 SNIPPET_CHARS = 200
 _EXACT, _FORM, _BEGINNING = 1.0, 0.8, 0.6
 _HIGHLIGHTS_MAX = 20
+_HITS_MAX = 500
 _TYPICAL_WORDS = 150
 
 
@@ -57,7 +58,7 @@ class Matcher:
                 return None
             # Best fit counts; repetitions count ever less, and less in a long text (as in BM25).
             score += max(fit for _, fit in here) + math.log1p(len(here)) / (1 + len(found) / _TYPICAL_WORDS)
-            hits += [(n, at, fit) for at, fit in here]
+            hits += [(n, at, fit) for at, fit in here[:_HITS_MAX]]
         where = places(composed)
         spans = [_Hit(n, where[at][0], where[at + len(self._query.terms[n].words) - 1][1], fit) for n, at, fit in hits]
         return score, _snippet(composed, sorted(spans, key=lambda hit: hit.start))

@@ -12,7 +12,7 @@ _MARKS = (  # combining marks, which `\w` leaves out: within a word they belong 
     "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u0900-\u0903\u093a-\u094f\u0981-\u0983"
     "\u09bc-\u09cd\u0a01-\u0a03\u0a3c-\u0a4d\u0a81-\u0a83\u0abc-\u0acd\u0b82\u0bbe-\u0bcd\u0c00-\u0c04\u0c3e-\u0c4d\u0d3e-\u0d4d"
 )
-_WORD = re.compile(rf"[^\W_{_UNSPACED}](?:[^\W_{_UNSPACED}]|[{_MARKS}])*|[{_UNSPACED}]")
+_WORD = re.compile(rf"[^\W_{_UNSPACED}](?:[^\W_{_UNSPACED}]|[{_MARKS}]){{0,199}}|[{_UNSPACED}]")
 # Letters that Unicode does not take apart, and how people type them.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h", "ŋ": "n"})
 _ALONE = re.compile(f"[{_UNSPACED}]")
@@ -20,9 +20,18 @@ _ALONE = re.compile(f"[{_UNSPACED}]")
 
 def compose(text: str) -> str:
     """The text with accents composed (NFC), with plain spaces for line ends and tabs: offsets of words count in it."""
-    return unicodedata.normalize("NFC", text).translate(_SPACES)
+    return _normal(text).translate(_SPACES)
 
 
+def _normal(text: str) -> str:
+    """NFC, in pieces: marks piled on one letter are sorted in quadratic time, and a message can be nothing else. A letter and its mark
+    on both sides of a cut stay apart, which folding makes up for."""
+    if text.isascii():
+        return text
+    return "".join(unicodedata.normalize("NFC", text[at : at + _PIECE_CHARS]) for at in range(0, len(text), _PIECE_CHARS))
+
+
+_PIECE_CHARS = 256
 _SPACES = {ord(c): " " for c in "\n\r\t\v\f\u2028\u2029\x85"}
 
 
@@ -56,7 +65,7 @@ def places(text: str) -> list[tuple[int, int]]:
 
 def vocabulary(text: str, most: int) -> set[str]:
     """The different folded words of any text, at most `most` of them (the first ones)."""
-    found: dict[str, None] = dict.fromkeys(_WORD.findall(unicodedata.normalize("NFC", text)))
+    found: dict[str, None] = dict.fromkeys(_WORD.findall(_normal(text)))
     if len(found) > most:
         found = dict.fromkeys(list(found)[:most])
     return {folded for word in found if (folded := fold(word))}
