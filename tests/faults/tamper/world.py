@@ -55,11 +55,11 @@ def cosigned(note: str, cosigner: Cosigner, when: datetime) -> str:
     return note + cosigner.sign(note.rpartition("\n\n")[0] + "\n", int(when.timestamp()))
 
 
-def rotation(number: int, old: LogKey, new: LogKey) -> tuple[str, bytes]:
+def rotation(number: int, old: LogKey, new: LogKey, when: datetime | None = None) -> tuple[str, bytes]:
     """(statement, event) of a rotation that is event `number`."""
-    statement = rotation_statement(old, new, at(number))
+    statement = rotation_statement(old, new, when or at(number))
     versions = {"old_key": old.vkey, "new_key": new.vkey, "statement": statement_hash(statement)}
-    return statement, entry(number, action="log_key.rotated", versions=versions)
+    return statement, entry(number, when=when, action="log_key.rotated", versions=versions)
 
 
 @dataclass
