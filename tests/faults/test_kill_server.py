@@ -62,6 +62,8 @@ def test_killed_after_the_first_text_the_partial_answer_is_kept(with_model: Serv
     with_model.start()
     after = events(client, run, ended)
     assert after[: len(before)] == before
+    resumed = client.get(f"/api/runs/{run}/events", headers={"Last-Event-ID": str(len(before))}).text  # from a server started since
+    assert [line for line in resumed.split("\n") if line.startswith("id: ")] == [f"id: {e['seq']}" for e in after[len(before) :]]
     assert (after[-1]["type"], after[-1]["code"]) == ("error", "interrupted")
     assert client.get(f"/api/runs/{run}").json()["state"] == "failed"
     question, answer = reversed(client.get("/api/conversations/killed/messages").json()["items"])

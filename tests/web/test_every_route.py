@@ -2,11 +2,16 @@
 
 import re
 import uuid
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
+import pytest
+import websockets
+from starlette.routing import WebSocketRoute
 
+from aliquot.web.app import create_app
 from tests.site import Seeded, Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 
 OPEN = {("GET", "/api/health"), ("GET", "/api/chat/health"), ("POST", "/api/auth/login")}
@@ -100,3 +105,24 @@ async def test_aliases_are_the_same_resource(site: Site) -> None:  # noqa: F811
     assert renamed.json()["title"] == "Other"
     assert (await scientist.delete("/api/chat/threads/t1")).status_code == 204
     assert (await scientist.get("/api/chat/threads/t1")).status_code == 404
+
+
+async def test_every_websocket_without_a_token_or_with_an_expired_one_is_401(site: Site) -> None:  # noqa: F811
+    claims = jwt.decode((await site.client("scientist")).headers["Authorization"].split()[1], options={"verify_signature": False})
+    past = datetime.now(UTC) - timedelta(hours=1)
+    expired = jwt.encode(claims | {"exp": past}, site.services.vault.derive("jwt"), algorithm="HS256")
+    found = [route.path for route in _all_routes(create_app(site.services).routes) if isinstance(route, WebSocketRoute)]
+    assert {"/ws/chat/{conversation_id}", "/ws/debug"} <= set(found)
+    for path in found:
+        for query in ("", f"?token={expired}", "?token=nonsense"):
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                await websockets.connect(f"{site.url.replace('http', 'ws')}{filled(path, 'x')}{query}")
+            assert refused.value.response.status_code == 401, path
+
+
+def _all_routes(routes: Iterable[Any]) -> Iterator[Any]:
+    """Routes of the application and of the routers in it."""
+    for route in routes:
+        yield route
+        inner = getattr(route, "routes", None) or getattr(getattr(route, "original_router", None), "routes", None)
+        yield from _all_routes(inner or ())
