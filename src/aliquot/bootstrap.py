@@ -12,8 +12,11 @@ from typing import Any
 import structlog
 
 from aliquot.chat.api import ChatApi
+from aliquot.chat.attachments.api import FileTools
 from aliquot.chat.live.api import LiveApi
 from aliquot.chat.restated import RestatedRuns as RestatedChatRuns
+from aliquot.documents.api import DocumentsApi
+from aliquot.documents.contracts import Bounds
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
 from aliquot.identity.restated import RestatedPeople
@@ -30,11 +33,13 @@ from aliquot.ledger.keys import LogKeys
 from aliquot.ledger.restated import Rechecker
 from aliquot.ledger.sequencer import Sequencer
 from aliquot.models.api import ModelsApi
+from aliquot.platform.blobs import Blobs
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.jobs import Jobs
 from aliquot.platform.limits import Limiter
 from aliquot.platform.link import ValkeyLink
 from aliquot.platform.loops import Loops
+from aliquot.platform.scan import Scanner
 from aliquot.platform.settings import Settings
 from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import Vault
@@ -122,7 +127,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     routing, link = RoutingApi(tools.all()), _link(settings, vault)
     chat = ChatApi(
         db=db, vault=vault, ledger=ledger, identity=identity, policy=policy, tools=tools, models=models, routing=routing, limiter=limiter,
-        jobs=jobs, clock=clock, settings=settings, metrics=metrics, signatures=signatures, link=link,
+        jobs=jobs, clock=clock, settings=settings, metrics=metrics, files=_file_tools(settings, vault), signatures=signatures, link=link,
     )  # fmt: skip
     live = LiveApi(
         chat=chat, identity=identity, policy=policy, db=db, vault=vault, clock=clock, limits=settings.limits, metrics=metrics, link=link
@@ -147,6 +152,18 @@ def _link(settings: Settings, vault: Vault) -> ValkeyLink | None:
     if settings.valkey_url is None:
         return None
     return ValkeyLink(settings.valkey_url.get_secret_value(), vault.derive("link").hex()[:24])
+
+
+def _file_tools(settings: Settings, vault: Vault) -> FileTools:
+    """Where attached files are kept, and what looks into them."""
+    limits = settings.limits
+    bounds = Bounds(
+        seconds=limits.document_seconds, memory_bytes=limits.document_memory_bytes, text_chars=limits.document_text_chars,
+        unpacked_bytes=limits.document_unpacked_bytes, pixels=limits.document_pixels,
+    )  # fmt: skip
+    scanner = Scanner(settings.clamav_host, settings.clamav_port, limits.scan_seconds) if settings.clamav_host else None
+    blobs = Blobs(vault, settings.data_dir / "blobs", settings.blob_url)
+    return FileTools(blobs=blobs, documents=DocumentsApi(bounds), scanner=scanner)
 
 
 def _restated(vault: Vault) -> Sequence[RestatedRecords]:

@@ -6,13 +6,16 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from aliquot.chat.access import Access
+from aliquot.chat.access import Access, Need
+from aliquot.chat.attachments.api import AttachmentsApi, FileTools
 from aliquot.chat.audience import RECHECK_SECONDS, Audience
 from aliquot.chat.contracts import Answer, RunFailed, Started, StoredEvent
 from aliquot.chat.conversations import Conversations
 from aliquot.chat.emitter import RunEventWriter
 from aliquot.chat.errors import UnknownRun
 from aliquot.chat.executor import Executor
+from aliquot.chat.export.service import Exports
+from aliquot.chat.export.store import ExportStore
 from aliquot.chat.feedback.service import FeedbackService
 from aliquot.chat.feedback.store import FeedbackStore
 from aliquot.chat.folders.service import Folders
@@ -75,6 +78,7 @@ class ChatApi:
         clock: Clock,
         settings: Settings,
         metrics: Metrics,
+        files: FileTools,
         signatures: SignaturesApi,
         link: Link | None = None,
     ) -> None:
@@ -86,9 +90,8 @@ class ChatApi:
         self.events: Bus[StoredEvent] = Bus("run:", link, lambda _, data: self._runs.unpack(data))
         bus = self.events
         self._writer = RunEventWriter(db, self._runs, bus, owner, metrics.run_events.inc)
-        loop = AgentLoop(
-            db=db, store=self._runs, models=models, routing=routing, tools=tools, refresh=self._fresh, clock=clock, limits=settings.limits
-        )
+        self.attachments = AttachmentsApi(files, self._find, db, vault, ledger, limiter, jobs, clock, settings)
+        loop = self._loop(models, routing, tools, clock)
         self._executor = Executor(
             db=db, chats=self._chats, runs=self._runs, writer=self._writer, loop=loop, recovery=Recovery(db, self._runs, tools),
             identity=identity, policy=policy, ledger=ledger, clock=clock, metrics=metrics, waits=waits,
@@ -103,19 +106,30 @@ class ChatApi:
         self.search = Search(self._chats, self.access, vault, limiter, settings.limits, clock)
         self.feedback = FeedbackService(FeedbackStore(vault), self.conversations, db, ledger, limiter, settings.limits, clock)
         self.backfill = Backfill(db, vault, jobs)
+        stores = (self._chats, ExportStore(vault), TreeStore())
+        self.exports = Exports(*stores, self.conversations, identity, ledger, jobs, db, clock, settings)
         self.sharing = Sharing(shares, self._chats, self.access, identity, ledger, clock, settings.limits)
         self.opening = self._opening(shares, identity, ledger, vault, clock)
         self.runs = RunService(
             db=db, chats=self._chats, runs=self._runs, access=self.access, tree=self.tree, audience=self._audience,
             conversations=self.conversations, executor=self._executor,
             writer=self._writer, bus=bus, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
-            owner=owner,
+            files=self.attachments.files, owner=owner,
         )  # fmt: skip
         self.signable: SignableKind = SignableConversations(self.conversations, self._chats, settings.limits.signed_messages)
         self.signed = SignedBranches(signatures, self._chats)
         self._clock = clock
         self._writing: asyncio.Task[None] | None = None
         jobs.register(CONTINUE_RUN, self._continue_run)
+
+    def _loop(self, models: ModelsApi, routing: RoutingApi, tools: ToolsApi, clock: Clock) -> AgentLoop:
+        return AgentLoop(
+            db=self._db, store=self._runs, models=models, routing=routing, tools=tools, refresh=self._fresh, files=self.attachments.reader,
+            clock=clock, limits=self._settings.limits,
+        )  # fmt: skip
+
+    async def _find(self, tx: Transaction, principal: Principal, reference: str, need: Need) -> Any:
+        return await self.conversations.find(tx, principal, reference, need)
 
     def _opening(self, shares: ShareStore, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock) -> Opening:
         return Opening(
@@ -160,6 +174,7 @@ class ChatApi:
 
     def register_loops(self, loops: Loops) -> None:
         """Lease renewal and take-over of dead runs."""
+        self.attachments.register_loops(loops)
         loops.register("chat.renew_leases", 2.5, self._executor.renew)
         loops.register("chat.take_over", 5.0, self._executor.take_over)
         loops.register("chat.recheck_watchers", RECHECK_SECONDS, self._audience.recheck)

@@ -242,6 +242,8 @@ class StartRun:
     history: tuple[PriorTurn, ...] = ()
     idempotency_key: str | None = None
     max_chars: int | None = None
+    attachments: tuple[uuid.UUID, ...] = ()
+    """Files uploaded before, to be bound to the message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from aliquot.chat.attachments.telling import Files
 from aliquot.chat.contracts import Message
 from aliquot.chat.run_store import Step
 from aliquot.models.contracts import ModelMessage, ToolUse
@@ -37,9 +38,9 @@ def _quoted(name: str, text: str) -> str:
 class History:
     """Builds model turns with call ids that are unique in the whole history."""
 
-    def __init__(self, messages: Sequence[Message], steps: dict[uuid.UUID, list[Step]]) -> None:
+    def __init__(self, messages: Sequence[Message], steps: dict[uuid.UUID, list[Step]], files: Files | None = None) -> None:
         self._messages = messages
-        self._steps = steps
+        self._steps, self._files = steps, files or {}
         self._calls = 0
 
     def turns(self) -> list[ModelMessage]:
@@ -47,7 +48,7 @@ class History:
         turns: list[ModelMessage] = []
         for message in self._messages:
             if message.role == "user":
-                turns.append(ModelMessage(role="user", text=message.content))
+                turns.append(ModelMessage(role="user", text=message.content, files=self._files.get(message.id, ())))
                 continue
             steps = self._steps.get(message.run_id) if message.run_id is not None else None
             turns.extend(self.steps(steps) if steps else ())
@@ -55,7 +56,7 @@ class History:
                 turns.append(ModelMessage(role="assistant", text=message.content))
         newest = next((i for i in reversed(range(len(turns))) if turns[i].role == "user"), None)
         if newest is not None:
-            turns[newest] = ModelMessage(role="user", text=turns[newest].text, pinned=True)
+            turns[newest] = replace(turns[newest], pinned=True)
         return turns
 
     def steps(self, steps: Iterable[Step], *, pinned: bool = False) -> list[ModelMessage]:

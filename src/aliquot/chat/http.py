@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 
 from aliquot.chat.api import ChatApi
 from aliquot.chat.contracts import Answer, Conversation, ConversationKind, Message, Run, StartRun
@@ -45,6 +45,12 @@ _SEQ_MAX = 2**31 - 1
 Parsed = TypeVar("Parsed", bound=Body)
 
 
+Attached = Annotated[
+    tuple[uuid.UUID, ...],
+    Field(max_length=200, validation_alias=AliasChoices("attachments", "attachment_ids", "attachmentIds")),
+    BeforeValidator(lambda value: [part for part in value.split(",") if part] if isinstance(value, str) else value),  # a form's field
+]
+
 # How a failed run is answered by `completion`; what is not named here is the fault of what stands behind us.
 _RUN_STATUS = {
     cls.code: cls.status
@@ -60,6 +66,7 @@ class Ask(Body):
     session_id: str | None = None
     model: str | None = Field(None, max_length=200)
     dashboard: str | None = Field(None, max_length=200)
+    attachments: Attached = ()
 
 
 class NewConversation(Body):
@@ -72,6 +79,7 @@ class NewMessage(Body):
     parent_id: uuid.UUID | None = None
     edit_of: uuid.UUID | None = None
     model: str | None = Field(None, max_length=200)
+    attachment_ids: Attached = ()
 
 
 class Services:
@@ -251,7 +259,7 @@ async def post_message(
     """Write a message; the answer is watched at `/api/runs/{run_id}/events`."""
     start = StartRun(
         principal=person, message=body.content, conversation=reference, parent_id=body.parent_id, edit_of=body.edit_of, model=body.model,
-        idempotency_key=key,
+        idempotency_key=key, attachments=body.attachment_ids,
     )  # fmt: skip
     async with services.db.begin() as tx:
         started = await services.chat.runs.start(tx, start)
@@ -276,7 +284,7 @@ def _start(
         model=ask.model,
         dashboard=ask.dashboard,
         idempotency_key=key,
-        max_chars=max_chars,
+        max_chars=max_chars, attachments=ask.attachments,
     )
 
 

@@ -6,6 +6,7 @@ It only yields run events and fills the `Turn`; committing the outcome is `execu
 from contextlib import aclosing
 
 from aliquot.chat import unaided
+from aliquot.chat.attachments.telling import FileReader, received
 from aliquot.chat.calls import Calls, Refresh, new_call_id
 from aliquot.chat.contracts import NoticeGiven, ToolCallStart
 from aliquot.chat.errors import TooManySteps
@@ -16,7 +17,17 @@ from aliquot.chat.turn import Turn
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.clock import Clock
 from aliquot.models.api import ModelsApi
-from aliquot.models.contracts import ModelDone, ModelRequest, Notice, TextDelta, ThinkingDelta, ToolSpec, ToolUseDone, ToolUseStart
+from aliquot.models.contracts import (
+    FILE_NOTICES,
+    ModelDone,
+    ModelRequest,
+    Notice,
+    TextDelta,
+    ThinkingDelta,
+    ToolSpec,
+    ToolUseDone,
+    ToolUseStart,
+)
 from aliquot.platform.db import Database
 from aliquot.platform.settings import Limits
 from aliquot.policy.contracts import Approval
@@ -39,9 +50,11 @@ class AgentLoop:
         routing: RoutingApi,
         tools: ToolsApi,
         refresh: Refresh,
+        files: FileReader,
         clock: Clock,
         limits: Limits,
     ) -> None:
+        self._files = files
         self._db, self._store, self._models, self._routing, self._tools = db, store, models, routing, tools
         self._calls = Calls(tools, refresh)
         self._clock, self._limits = clock, limits
@@ -59,6 +72,8 @@ class AgentLoop:
     # --- with a language model
 
     async def _with_model(self, turn: Turn) -> Approval | None:
+        turn.files = await self._files.of(turn.messages)
+        turn.tainted = turn.tainted or any(turn.files.values())  # what a file says is nobody's wish
         for n in range(self._limits.model_steps_per_run):
             step = self._known_step(turn, n) or await self._ask(turn, n)
             if not step.tool_uses:
@@ -103,7 +118,9 @@ class AgentLoop:
             turn.emitter.thinking(event.text)
         elif isinstance(event, ToolUseStart):
             turn.emitter.emit(ToolCallStart(call_id=event.call_id, name=event.name))
-        elif isinstance(event, Notice):
+        elif isinstance(event, Notice) and event.text not in turn.told:
+            if event.code in FILE_NOTICES:
+                turn.told.add(event.text)
             turn.emitter.emit(NoticeGiven(code=event.code, text=event.text))
 
     async def _answered(self, turn: Turn, n: int, attempts: int, done: ModelDone) -> Step:
@@ -121,7 +138,7 @@ class AgentLoop:
         return step
 
     def _request(self, turn: Turn, n: int, attempts: int) -> ModelRequest:
-        history = History(turn.messages, turn.earlier)
+        history = History(turn.messages, turn.earlier, turn.files)
         messages = [*history.turns(), *history.steps(turn.steps, pinned=True)]
         specs = [
             ToolSpec(name=info.name, description=info.description, parameters=info.parameters)
@@ -144,8 +161,11 @@ class AgentLoop:
         async with self._db.begin() as tx:
             route = await self._routing.route(tx, query)
             suggestions = () if route.accepted else await self._routing.suggestions(tx, names)
+        files = (await self._files.of(turn.messages[-1:])).get(turn.messages[-1].id, ()) if turn.messages else ()
+        if files:
+            turn.emitter.emit(NoticeGiven(code="file_not_read", text="There is no language model here that could read the attached files."))
         if not route.accepted:
-            turn.close_with(unaided.reply(question, route, suggestions))
+            turn.close_with(received(files) if files else unaided.reply(question, route, suggestions))
             return None
         step = Step(n=0, tool_uses=_uses(route), source="router", state="answered", confidence=route.probability)
         turn.steps = [step]

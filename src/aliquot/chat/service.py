@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from aliquot.chat.access import Access
+from aliquot.chat.attachments.service import Attachments
 from aliquot.chat.audience import Audience
 from aliquot.chat.contracts import TERMINAL, Conversation, Message, Regenerate, Run, Started, StartRun, StartToolCall, StoredEvent
 from aliquot.chat.conversations import Conversations
@@ -63,8 +64,10 @@ class RunService:
         clock: Clock,
         metrics: Metrics,
         waits: Waits,
+        files: Attachments,
         owner: uuid.UUID,
     ) -> None:
+        self._files = files
         self._waits, self._access, self._tree, self._audience = waits, access, tree, audience
         self._db, self._chats, self._runs, self._conversations = db, chats, runs, conversations
         self._executor, self._writer, self._bus, self._ledger = executor, writer, bus, ledger
@@ -78,17 +81,20 @@ class RunService:
             raise InvalidInput("model: there is no model of this name")
         key = _idempotency(principal, "run", request.idempotency_key)
         parts = [text, request.conversation, str(request.parent_id), request.model, request.kind, str(request.edit_of), request.dashboard]
-        fingerprint = content_hash(parts)
+        fingerprint = content_hash([*parts, *map(str, request.attachments)])
         if key is not None and (repeated := await self._repeated(tx, key, fingerprint)) is not None:
             return repeated
         await self._limit(tx, principal, "run", self._limits.run_starts_per_minute)
         conversation = await self._conversations.open_or_create(tx, principal, request.conversation, request.kind, text)
         parent_id = await self._parent(tx, conversation, request)
         user_message_id, at = new_id(), self._clock.now()
+        meta = {"attachments": [str(a) for a in request.attachments]} if request.attachments else {}
         await self._chats.add_message(
             tx, message_id=user_message_id, conversation_id=conversation.id, parent_id=parent_id, role="user", subject=principal.id,
-            text=text, at=at,
+            text=text, at=at, meta=meta,
         )  # fmt: skip
+        if meta:
+            await self._files.bind_new(tx, principal, user_message_id, request.attachments)
         values = self._row(principal, conversation.id, "chat") | {
             "user_message_id": user_message_id, "model": request.model, "idempotency_key": key, "request_sha256": fingerprint,
             "dashboard": request.dashboard,
@@ -97,7 +103,9 @@ class RunService:
         shown = session_id if conversation.kind == "session" else None
         opening = None
         if parent_id is None:
-            opening = Message(id=user_message_id, conversation_id=conversation.id, parent_id=None, role="user", content=text, created_at=at)
+            opening = Message(
+                id=user_message_id, conversation_id=conversation.id, parent_id=None, role="user", content=text, created_at=at, metadata=meta
+            )
         await self._begin(tx, principal, values, {"message": text.encode()}, session_id=shown, opening=opening)
         return Started(run_id=values["id"], conversation_id=conversation.id, session_id=session_id)
 

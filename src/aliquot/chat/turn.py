@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from aliquot.chat.attachments.telling import Files
 from aliquot.chat.contracts import Message
 from aliquot.chat.emitter import RunEmitter
 from aliquot.chat.run_store import Step
@@ -27,6 +28,10 @@ class Turn:
     """Steps of the runs behind `messages`."""
     steps: list[Step] = field(default_factory=list)
     """Steps of this run."""
+    files: Files = field(default_factory=dict)
+    """What was read of the files of `messages`."""
+    told: set[str] = field(default_factory=set)
+    """Notices about files that were given already: each step of a run would give them again."""
     approval: Approval | None = None
     """The approval this run continues from, or the one it ended at."""
     said: list[str] = field(default_factory=list)

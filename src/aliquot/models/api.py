@@ -222,6 +222,7 @@ def _info(lane: Lane, current: bool) -> ModelInfo:
     if problem is None and lane.breaker.seconds_left() > 0:
         problem = "The last calls failed; it is tried again in less than a minute."
     flags = {"tools": config.tools, "constrained_tools": not config.tools and config.constrained, "thinking": bool(config.thinking)}
+    flags["images"] = config.images
     return ModelInfo(
         name=config.name,
         provider=config.provider,

@@ -73,6 +73,8 @@ class ModelConfig(_Entry):
     """The endpoint has native tool calling."""
     constrained: bool = True
     """Without native tool calling: offer tools through JSON-schema-constrained decoding (`response_format`)."""
+    images: bool = False
+    """The model takes images in a person's messages."""
     thinking: bool | int | Literal["minimal", "low", "medium", "high"] = False
     """Anthropic and Bedrock: a budget in tokens, or true for adaptive; OpenAI and Anthropic: an effort."""
     patient_data: bool = False

@@ -131,9 +131,15 @@ def message_size(message: ModelMessage) -> int:
     size = _size(message.text) + _MESSAGE_OVERHEAD
     for use in message.tool_uses:
         size += _size(use.name) + _size(use.arguments) + _MESSAGE_OVERHEAD
+    size += sum(image_size(image.width, image.height) for image in message.images)
     if message.native:
         size += _size(json.dumps(message.native, ensure_ascii=False))
     return size
+
+
+def image_size(width: int, height: int) -> int:
+    """Tokens of an image: a generous reading of the providers' rules (about one per 750 pixels, plus what a small one costs anyway)."""
+    return width * height // 700 + 200
 
 
 def tools_size(tools: Sequence[ToolSpec]) -> int:

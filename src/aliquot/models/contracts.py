@@ -28,6 +28,31 @@ class ToolUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePart:
+    """An image for models that take them (PNG or JPEG)."""
+
+    media_type: str
+    data: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart:
+    """A file attached to a person's message: its text, or an image, or why there is neither. Content is untrusted."""
+
+    name: str
+    kind: str
+    pages: int | None = None
+    text: str = ""
+    cut: bool = False
+    """The text is only the beginning of what the file holds."""
+    image: ImagePart | None = None
+    problem: str | None = None
+    """Why it cannot be read, as a sentence for the person and the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMessage:
     """One turn of the history given to a model."""
 
@@ -40,6 +65,9 @@ class ModelMessage:
     native: tuple[dict[str, Any], ...] = ()
     """Provider-native blocks (signed thinking) of an assistant turn, opaque; sent back verbatim to the same provider."""
     native_provider: str | None = None
+    files: tuple[FilePart, ...] = ()
+    """User turns: what is attached. `models.files` turns it into text and `images` that fit the model asked."""
+    images: tuple[ImagePart, ...] = ()
     pinned: bool = False
     """Never dropped or summarised by context management (tool results in use, the newest user message)."""
 
@@ -101,6 +129,10 @@ class ToolUseStart:
 @dataclass(frozen=True, slots=True)
 class ToolUseDone:
     use: ToolUse
+
+
+FILE_NOTICES = frozenset({"file_truncated", "file_not_read", "image_not_seen"})
+"""Codes of notices about attached files. They come with every call that has the file; a person is told once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

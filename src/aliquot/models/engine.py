@@ -18,6 +18,7 @@ from aliquot.models.constrained import ConstrainedDecoder, constrained_call
 from aliquot.models.context import Fitted, TokenEstimator, fit
 from aliquot.models.contracts import ModelDone, ModelEvent, ModelMessage, ModelRequest, Notice, TextDelta, ToolUseDone, ToolUseStart, Usage
 from aliquot.models.errors import ModelProblem, ProviderBusy, ProviderInterrupted, ProviderMisbehaved, RepeatedItself
+from aliquot.models.files import placed
 from aliquot.models.lanes import Lane, Waiting
 from aliquot.models.providers.base import MAX_STREAM_BYTES, Call, Decoder, Delta, ToolNames, Turn
 from aliquot.models.repeats import RepeatWatch
@@ -52,7 +53,9 @@ class Engine:
 
     async def run(self, lane: Lane, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """The events of one call. Raises ModelProblem when nothing was shown (fallback may apply), ProviderInterrupted after."""
-        call, fitted, names = self._prepare(lane, request)
+        call, fitted, names, told = self._prepare(lane, request)
+        for notice in told:
+            yield notice
         if fitted.dropped:
             log.info("model_context_trimmed", endpoint=lane.name, messages=fitted.dropped, run_id=str(request.run_id))
             yield Notice(code="context_trimmed", text="This conversation is long: its oldest parts were left out of this answer.")
@@ -90,8 +93,8 @@ class Engine:
         for event in ending:
             yield event
 
-    def _prepare(self, lane: Lane, request: ModelRequest) -> tuple[Call, Fitted, ToolNames]:
-        """The call in the endpoint's terms: tools native or constrained, history fitted."""
+    def _prepare(self, lane: Lane, request: ModelRequest) -> tuple[Call, Fitted, ToolNames, tuple[Notice, ...]]:
+        """The call in the endpoint's terms: tools native or constrained, files placed, history fitted."""
         config = lane.config
         names = ToolNames(t.name for t in request.tools)
         call = Call(
@@ -105,6 +108,7 @@ class Engine:
             seed=request.seed,
         )
         call = names.call(call) if config.tools else constrained_call(call)
+        call, told = placed(call, self._estimator.factor(config.name))
         fitted = fit(
             system=call.system,
             messages=call.messages,
@@ -113,7 +117,7 @@ class Engine:
             max_output_tokens=call.max_output_tokens,
             factor=self._estimator.factor(config.name),
         )
-        return replace(call, messages=fitted.messages), fitted, names
+        return replace(call, messages=fitted.messages), fitted, names, told
 
     async def _attempts(self, attempt: Attempt) -> AsyncGenerator[ModelEvent, None]:
         number = 0

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import aliquot
 from aliquot.bootstrap import Background, Services
+from aliquot.chat.attachments.http import router as attachments_router
+from aliquot.chat.export.http import router as export_router
 from aliquot.chat.feedback.http import router as feedback_router
 from aliquot.chat.folders.http import router as folders_router
 from aliquot.chat.http import router as chat_router
@@ -46,9 +48,8 @@ log = structlog.get_logger(__name__)
 
 _ROUTERS = (
     health_router, limits_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
-    signatures_router,
-    anchors_router,
-    openai_router, tree_router, sharing_router, folders_router, search_router, feedback_router, tool_calls_router, live_router, agui_router,
+    signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
+    feedback_router, tool_calls_router, live_router, agui_router, attachments_router,
 )  # fmt: skip
 
 

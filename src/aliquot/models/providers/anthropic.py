@@ -4,6 +4,7 @@ Thinking blocks are kept as they came (`Turn.native`): with tool use they must g
 """
 
 import asyncio
+import base64
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 
 from aliquot.models.config import ModelConfig
-from aliquot.models.contracts import ModelMessage, StopReason, TextDelta, ThinkingDelta, ToolUseStart
+from aliquot.models.contracts import ImagePart, ModelMessage, StopReason, TextDelta, ThinkingDelta, ToolUseStart
 from aliquot.models.errors import ProviderMisbehaved
 from aliquot.models.providers.base import (
     MAX_TEXT_CHARS,
@@ -349,8 +350,13 @@ def _blocks(message: ModelMessage) -> list[dict[str, Any]]:
         return [{"type": "tool_result", "tool_use_id": message.call_id or "", "content": message.text or "(empty)"}]
     text = [{"type": "text", "text": message.text}] if message.text.strip() else []
     if message.role == "user":
-        return text or [{"type": "text", "text": "(empty)"}]
+        return [*map(_image, message.images), *text] or [{"type": "text", "text": "(empty)"}]
     if message.native and message.native_provider == "anthropic":
         return list(message.native)
     uses = [{"type": "tool_use", "id": u.call_id, "name": u.name, "input": arguments_object(u.arguments)} for u in message.tool_uses]
     return text + uses
+
+
+def _image(image: ImagePart) -> dict[str, Any]:
+    data = base64.b64encode(image.data).decode()
+    return {"type": "image", "source": {"type": "base64", "media_type": image.media_type, "data": data}}

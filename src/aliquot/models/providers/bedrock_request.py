@@ -64,7 +64,8 @@ def _blocks(message: ModelMessage) -> list[dict[str, Any]]:
         return [{"toolResult": {"toolUseId": message.call_id or "", "content": [{"text": message.text or "(empty)"}]}}]
     text = [{"text": message.text}] if message.text.strip() else []
     if message.role == "user":
-        return text or [{"text": "(empty)"}]
+        seen = [{"image": {"format": image.media_type.removeprefix("image/"), "source": {"bytes": image.data}}} for image in message.images]
+        return seen + text or [{"text": "(empty)"}]
     if message.native and message.native_provider == "bedrock":
         return [_sendable(block) for block in message.native]
     return text + [tool_use(u.call_id, u.name, u.arguments) for u in message.tool_uses]

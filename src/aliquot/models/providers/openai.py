@@ -4,6 +4,7 @@ Only the fields used are decoded, from the raw bytes (msgspec): this is the hot 
 """
 
 import asyncio
+import base64
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 
 from aliquot.models.config import ModelConfig
-from aliquot.models.contracts import ModelMessage, StopReason, TextDelta, ThinkingDelta, ToolUseStart
+from aliquot.models.contracts import ImagePart, ModelMessage, StopReason, TextDelta, ThinkingDelta, ToolUseStart
 from aliquot.models.errors import ModelProblem, ProviderMisbehaved
 from aliquot.models.providers.base import MAX_TEXT_CHARS, MAX_TOOL_USES, Call, Delta, EventDecoder, SseSplitter, ToolParts, Turn, raw_body
 from aliquot.models.providers.failures import from_stream, mapped
@@ -272,4 +273,11 @@ def _message(message: ModelMessage) -> dict[str, Any]:
     if message.role == "assistant" and message.tool_uses:
         calls = [{"id": u.call_id, "type": "function", "function": {"name": u.name, "arguments": u.arguments}} for u in message.tool_uses]
         return {"role": "assistant", "content": message.text or None, "tool_calls": calls}
+    if message.images:
+        seen = [{"type": "image_url", "image_url": {"url": _data_url(image)}} for image in message.images]
+        return {"role": message.role, "content": [{"type": "text", "text": message.text}, *seen]}
     return {"role": message.role, "content": message.text}
+
+
+def _data_url(image: ImagePart) -> str:
+    return f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
