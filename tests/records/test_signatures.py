@@ -121,6 +121,11 @@ async def test_a_conversation_is_signed_up_to_a_message_and_stays_so(site: Site)
     for method, at in (("GET", path), ("GET", f"{path}/signatures"), ("GET", f"{path}/signatures/{signed['id']}")):
         assert (await reviewer.request(method, at)).status_code == 404, "somebody else's conversation"
     assert (await reviewer.post(f"{path}/signatures", json={"meaning": "review", **WITH})).status_code == 404
+    shared = await scientist.post(f"/api/conversations/{talk}/share", json={"users": ["reviewer@demo.lab"], "live": True})
+    assert shared.status_code == 201, shared.text
+    theirs = await reviewer.post(f"{path}/signatures", json={"meaning": "review", "part": first["part"], **WITH})
+    assert (theirs.status_code, theirs.json()["sha256"]) == (201, first["sha256"]), "who may read it may sign it"
+    refused(await reviewer.post(f"{path}/signatures", json={"meaning": "authorship", **WITH}), 403, "authors_only")
     other = await conversation(scientist, "Which protocols are there?")
     copied = f"/api/records/conversation/{other}/signatures/{signed['id']}"
     assert (await scientist.get(copied)).status_code == 404, "a signature belongs to its record"
