@@ -39,9 +39,13 @@ class RestatedPeople:
     def _restated(self, row: Any) -> Restated:
         claims = [
             Claim(actions=("person.created",), required=True),
-            Claim(actions=("person.created", "roles.changed"), fields={"reason": "roles:" + ",".join(row.roles)}),
+            Claim(actions=("person.created", "roles.changed"), fields={"reason": "roles:" + ",".join(row.roles)}, what="roles"),
             Claim(actions=("person.changed",), token=("may_sign:", "yes" if row.may_sign else "no")),
-            Claim(actions=("person.enabled", "person.disabled"), fields={"action": "person.enabled" if row.active else "person.disabled"}),
+            Claim(
+                actions=("person.enabled", "person.disabled"),
+                fields={"action": "person.enabled" if row.active else "person.disabled"},
+                what="active",
+            ),
         ]
         damaged = []
         for name in ("email", "name"):

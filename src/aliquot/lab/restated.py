@@ -45,7 +45,7 @@ class RestatedRuns:
             Claim(actions=("instrument_run.started",), content=("parameters", canonical_json(row.parameters))),
             # A run that was never ended has no event of an end, and its row no results.
             Claim(actions=_RESULTS, content=("results", canonical_json(row.results))),
-            Claim(actions=_ENDS, fields={"action": _END.get(row.state, "none")}),
+            Claim(actions=_ENDS, fields={"action": _END.get(row.state, "none")}, what="state"),
         ]
         damaged = []
         if row.stop_reason is not None:

@@ -148,6 +148,8 @@ class Claim:
     """(`may_sign:`, `yes`)"""
     fields: dict[str, str] = field(default_factory=dict)
     """Members of the event by name (`reason`, `action`, `outcome`, `tool`, `versions.policy`) and what they must be."""
+    what: str | None = None
+    """What a difference is called; else the name of the content or member."""
     required: bool = False
     """A row without any such event was made behind the log's back."""
 

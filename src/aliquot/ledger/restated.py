@@ -99,7 +99,7 @@ class Rechecker:
                 continue
             wrong = self._wrong(about[-1], claim)
             if wrong is not None:
-                yield Difference(kind="altered", record_type=kind, record_id=row.id, what=wrong)
+                yield Difference(kind="altered", record_type=kind, record_id=row.id, what=claim.what or wrong)
 
     def _wrong(self, event: dict[str, Any], claim: Claim) -> str | None:
         """Which content or field of the row is not what the event says."""

@@ -51,7 +51,7 @@ def _decision_claims(row: Any) -> tuple[Claim, ...]:
     action = {"deny": "tool_call.denied", "confirm": "tool_call.held"}.get(row.decision, "none")
     reasons = " ".join(reason["policy_id"] for reason in row.reasons)[:1000]
     fields = {"action": action, "actor": str(row.user_id), "tool": row.tool, "versions.policy": row.policy_version, "reason": reasons}
-    return (Claim(actions=RestatedDecisions.made_by, fields=fields),)
+    return (Claim(actions=RestatedDecisions.made_by, fields=fields, what="decision"),)
 
 
 class RestatedApprovals(_Rows):

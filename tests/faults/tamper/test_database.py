@@ -1,26 +1,21 @@
 """Rows edited behind the log's back by a superuser with the triggers off: each class is named; an honest site raises no alarm."""
 
-import json
-import uuid
-from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
-import pytest
 
 from aliquot.bootstrap import Services
-from aliquot.kernel.ids import new_id
 from aliquot.ledger.contracts import CheckResult
 from tests.chat.conftest import ask
 from tests.conftest import Urls
 from tests.faults.tamper.stored import STORED
 from tests.ledger.conftest import untriggered
-from tests.site import Seeded, Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
+from tests.site import Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 
 # name → (statements, {(kind, record type, what)}). `:x` are ids that the story of `lived_in` left behind.
 EDITS: dict[str, tuple[list[str], set[tuple[str, str, str]]]] = {
     "roles_given": (["UPDATE person SET roles = '{admin}' WHERE id = :viewer"], {("altered", "person", "roles")}),
-    "person_disabled_again": (["UPDATE person SET active = true WHERE id = :disabled"], {("altered", "person", "action")}),
+    "person_disabled_again": (["UPDATE person SET active = true WHERE id = :disabled"], {("altered", "person", "active")}),
     "name_moved": (
         ["UPDATE person SET name = (SELECT name FROM person WHERE id = :disabled) WHERE id = :viewer"], {("damaged", "person", "name")}
     ),
@@ -43,7 +38,7 @@ EDITS: dict[str, tuple[list[str], set[tuple[str, str, str]]]] = {
         ["UPDATE message SET body = (SELECT body FROM message WHERE id = :message2) WHERE id = :message1"], {("damaged", "run", "message")}
     ),
     "decision_turned": (
-        ["UPDATE policy_decision SET decision = 'allow' WHERE decision = 'confirm'"], {("altered", "policy_decision", "action")}
+        ["UPDATE policy_decision SET decision = 'allow' WHERE decision = 'confirm'"], {("altered", "policy_decision", "decision")}
     ),
     "approval_granted": (["UPDATE policy_approval SET state = 'approved' WHERE id = :approval"], {("unrecorded", "approval", "row")}),
     "event_rewritten": (
@@ -69,7 +64,7 @@ async def lived_in(site: Site) -> dict[str, Any]:  # noqa: F811
     """Some honest work: a person disabled, two questions, an approval that waits, roles changed."""
     admin, scientist = await site.client("admin"), await site.client("scientist")
     made = await admin.post("/api/admin/users", json={"email": "gone@demo.lab", "name": "Gone", "roles": ["viewer"]})
-    disabled = made.json()["user"]["id"] if "user" in made.json() else made.json()["id"]
+    disabled = made.json()["person"]["id"]
     assert (await admin.patch(f"/api/admin/users/{disabled}", json={"active": False})).status_code == 200
     heard = [await ask(scientist, text) for text in ("Which instruments are idle?", "Which instruments are running?")]
     approval = (await ask(scientist, "Start PCR-STD-35 on PCR-02")).of("approval_required")[0]["approval_id"]
@@ -103,30 +98,26 @@ async def test_what_is_done_behind_the_logs_back_is_found(site: Site, seeded_url
         conn.execute("SET session_replication_role = replica")
         (ids["event"],) = conn.execute("SELECT id FROM audit_event WHERE action = 'run.ended' ORDER BY at LIMIT 1").fetchone() or ()
         for name, (statements, wanted) in EDITS.items():
-            copies = saved(conn)
+            save(conn)
             for statement in statements:
                 conn.execute(filled(statement, ids))
-            assert (name, found(await services.rechecker.check())) == (name, wanted | SIDE_EFFECTS.get(name, set()))
-            restore(conn, copies)
+            assert (name, found(await services.rechecker.check())) == (name, wanted)
+            restore(conn)
     assert (await services.rechecker.check()).differences == ()
     assert list(EDITS) == [name for name, _, _ in STORED]
 
 
-# What an edit does to other comparisons: an event that is gone or was altered no longer vouches for its row.
-SIDE_EFFECTS: dict[str, set[tuple[str, str, str]]] = {}
-
 TABLES = ("person", "instrument_run", "message", "policy_decision", "policy_approval", "audit_event", "audit_log")
 
 
-def saved(conn: "psycopg.Connection[Any]") -> dict[str, list[tuple[Any, ...]]]:
+def save(conn: "psycopg.Connection[Any]") -> None:
     for table in TABLES:
         conn.execute(f"DROP TABLE IF EXISTS pg_temp.saved_{table}")
         conn.execute(f"CREATE TEMP TABLE saved_{table} AS SELECT * FROM {table}")
     conn.execute("DROP TABLE IF EXISTS pg_temp.r")
-    return {}
 
 
-def restore(conn: "psycopg.Connection[Any]", _: object) -> None:
+def restore(conn: "psycopg.Connection[Any]") -> None:
     for table in TABLES:
         conn.execute(f"DELETE FROM {table}")
         conn.execute(f"INSERT INTO {table} SELECT * FROM pg_temp.saved_{table}")
