@@ -52,6 +52,7 @@ class Limits(BaseSettings):
     share_hours: int = Field(8_760, ge=1)
     share_people: int = Field(100, ge=1)
     shares_per_conversation: int = Field(100, ge=1)
+    export_messages: int = Field(10_000, ge=1)
     shared_copy_messages: int = Field(2_000, ge=1)
     folders_per_person: int = Field(500, ge=1)
     folder_depth: int = Field(8, ge=1, le=50)
@@ -176,6 +177,10 @@ class Settings(BaseSettings):
     database_url_reader: SecretStr | None = Field(None, validation_alias="DATABASE_URL_READER")
     valkey_url: SecretStr | None = Field(None, validation_alias="VALKEY_URL")
     blob_url: str | None = Field(None, validation_alias="BLOB_URL", pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?$")
+    smtp_url: SecretStr | None = Field(None, validation_alias="SMTP_URL")
+    mail_from: str = Field("aliquot@localhost", max_length=254)
+    mail_domains: tuple[str, ...] = ()
+    """Domains exports may be sent to besides the people of the site."""
     clamav_host: str | None = Field(None, validation_alias="CLAMAV_HOST", max_length=253)
     clamav_port: int = Field(3310, validation_alias="CLAMAV_PORT", ge=1, le=65_535)
     jwt_secret: SecretStr | None = Field(None, validation_alias="JWT_SECRET")

@@ -1,0 +1,90 @@
+"""The JSON form of a conversation: everything in it, read back without loss. Pure.
+
+A file is somebody's claim: what is imported is marked so, its citations count as unverified, and its ids are new.
+"""
+
+import uuid
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from aliquot.chat.contracts import Message
+from aliquot.kernel.clock import rfc3339
+
+FORMAT = "aliquot-conversation"
+_MESSAGES_MAX = 10_000
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PortableMessage(_Part):
+    """A message of the file; `parent_id` names another message of it."""
+
+    id: uuid.UUID
+    parent_id: uuid.UUID | None = None
+    role: Literal["user", "assistant"]
+    author: str | None = Field(None, max_length=500)
+    content: str = Field(max_length=1_000_000)
+    created_at: AwareDatetime
+    incomplete: bool = False
+    citations: list[dict[str, Any]] = Field(default_factory=list, max_length=1_000)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("created_at")
+    @classmethod
+    def _storable(cls, value: datetime) -> datetime:
+        if not 1970 <= value.year <= 9998:
+            raise ValueError("a time between 1970 and 9998")
+        return value
+
+
+class PortableConversation(_Part):
+    """A whole file."""
+
+    format: Literal["aliquot-conversation"] = FORMAT  # type: ignore[assignment]  # the constant is the literal
+    version: Literal[1] = 1
+    exported_at: AwareDatetime
+    id: uuid.UUID
+    title: str | None = Field(None, max_length=500)
+    created_at: AwareDatetime
+    head_id: uuid.UUID | None = None
+    messages: list[PortableMessage] = Field(max_length=_MESSAGES_MAX)
+
+    @model_validator(mode="after")
+    def _a_tree(self) -> "PortableConversation":
+        """Ids are unique, parents come before their children (so there is no cycle), the head exists."""
+        seen: set[uuid.UUID] = set()
+        for message in self.messages:
+            if message.id in seen:
+                raise ValueError("two messages have the same id")
+            if message.parent_id is not None and message.parent_id not in seen:
+                raise ValueError("a message comes before the one it answers, or that is missing")
+            seen.add(message.id)
+        if self.head_id is not None and self.head_id not in seen:
+            raise ValueError("head_id names no message of this file")
+        return self
+
+
+def portable(message: Message, author: str | None) -> dict[str, Any]:
+    """A message as the file holds it."""
+    return {
+        "id": str(message.id), "parent_id": str(message.parent_id) if message.parent_id else None, "role": message.role, "author": author,
+        "content": message.content, "created_at": rfc3339(message.created_at), "incomplete": message.incomplete,
+        "citations": list(message.citations), "metadata": message.metadata,
+    }  # fmt: skip
+
+
+def parents_first(messages: list[Message]) -> list[Message]:
+    """In time order, every parent before its children (a clock that was set back may have dated them otherwise)."""
+    waiting: dict[uuid.UUID | None, list[Message]] = {}
+    known = {message.id for message in messages}
+    for message in sorted(messages, key=lambda m: (m.created_at, m.id)):
+        waiting.setdefault(message.parent_id if message.parent_id in known else None, []).append(message)
+    ordered, ready = [], waiting.pop(None, [])
+    while ready:
+        ordered += ready
+        ready = [child for message in ready for child in waiting.pop(message.id, [])]
+    return ordered
