@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def servers(
                 "DATABASE_URL_APP": seeded_urls.app, "DATABASE_URL_SEQUENCER": seeded_urls.sequencer,
                 "DATABASE_URL_READER": seeded_urls.reader, "VALKEY_URL": valkey.url, "ALIQUOT_MODELS": str(models),
             }  # fmt: skip
-            made.append(ServerProcess(data, **environment).start())
+            made.append(ServerProcess(data, **environment))
+        with ThreadPoolExecutor() as both:
+            list(both.map(ServerProcess.start, made))
         yield made[0], made[1]
         for server in made:
             if server.process is not None and server.process.poll() is None:
