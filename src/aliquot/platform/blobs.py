@@ -102,8 +102,10 @@ class Blobs:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._store = LocalStore(self._folder)
             else:
-                retries: Any = {"max_retries": 2}
-                self._store = S3Store.from_url(self._url or "", client_options={"timeout": "60s"}, retry_config=retries)
+                # Options given here replace those of the environment, so the one that a site may need is passed on.
+                plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
+                options: Any = {"client_options": {"timeout": "60s", "allow_http": plain}, "retry_config": {"max_retries": 2}}
+                self._store = S3Store.from_url(self._url or "", **options)
         return self._store
 
     def _sealed(self, blob_id: uuid.UUID, subject: uuid.UUID, pieces: Iterable[bytes]) -> Iterator[bytes]:
