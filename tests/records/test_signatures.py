@@ -114,6 +114,11 @@ async def test_a_conversation_is_signed_up_to_a_message_and_stays_so(site: Site)
     assert (await scientist.post(f"{path}/signatures", json={"meaning": "review", **WITH})).status_code == 201, (
         "a later version is unsigned"
     )
+    messages = (await scientist.get(f"/api/conversations/{talk}/messages")).json()["items"]
+    asked = [message["id"] for message in messages if message["role"] == "user"]
+    for message in asked:
+        late = await scientist.post(f"/api/messages/{message}/attachments", files={"file": ("late.txt", b"late", "text/plain")})
+        refused(late, 409, "message_signed")
     content = await scientist.get(f"{path}/signatures/{signed['id']}/content")
     assert [message["role"] for message in json.loads(content.content)["messages"]] == ["user", "assistant"]
 

@@ -90,7 +90,8 @@ class ChatApi:
         self.events: Bus[StoredEvent] = Bus("run:", link, lambda _, data: self._runs.unpack(data))
         bus = self.events
         self._writer = RunEventWriter(db, self._runs, bus, owner, metrics.run_events.inc)
-        self.attachments = AttachmentsApi(files, self._find, db, vault, ledger, limiter, jobs, clock, settings)
+        signed = SignedBranches(signatures, self._chats)
+        self.attachments = AttachmentsApi(files, self._find, signed.require_unsigned, db, vault, ledger, limiter, jobs, clock, settings)
         loop = self._loop(models, routing, tools, clock)
         self._executor = Executor(
             db=db, chats=self._chats, runs=self._runs, writer=self._writer, loop=loop, recovery=Recovery(db, self._runs, tools),
@@ -117,7 +118,6 @@ class ChatApi:
             files=self.attachments.files, owner=owner,
         )  # fmt: skip
         self.signable: SignableKind = SignableConversations(self.conversations, self._chats, settings.limits.signed_messages)
-        self.signed = SignedBranches(signatures, self._chats)
         self._clock = clock
         self._writing: asyncio.Task[None] | None = None
         jobs.register(CONTINUE_RUN, self._continue_run)

@@ -61,8 +61,8 @@ class SignedBranches:
         self._signatures, self._chats = signatures, chats
 
     async def require_unsigned(self, tx: Transaction, conversation_id: uuid.UUID, message_id: uuid.UUID) -> None:
-        """Raises MessageSigned when the message is in a branch that somebody signed."""
-        parts = await self._signatures.parts(tx, SignableConversations.name, str(conversation_id))
+        """Raises MessageSigned when the message is in a branch that somebody signed. Nobody signs until the transaction ends."""
+        parts = await self._signatures.locked_parts(tx, SignableConversations.name, str(conversation_id))
         heads = [head for part in parts if (head := parse_id(part)) is not None]
         if heads and await self._chats.in_branches(tx, conversation_id, message_id, heads):
             raise MessageSigned

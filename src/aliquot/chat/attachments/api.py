@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from aliquot.chat.attachments.jobs import AttachmentJobs
 from aliquot.chat.attachments.links import Links
-from aliquot.chat.attachments.service import Attachments, Find
+from aliquot.chat.attachments.service import Attachments, Find, RequireUnsigned
 from aliquot.chat.attachments.store import AttachmentStore
 from aliquot.chat.attachments.telling import FileReader
 from aliquot.chat.attachments.uploads import Uploads
@@ -37,6 +37,7 @@ class AttachmentsApi:
         self,
         tools: FileTools,
         find: Find,
+        require_unsigned: RequireUnsigned,
         db: Database,
         vault: Vault,
         ledger: LedgerApi,
@@ -52,7 +53,7 @@ class AttachmentsApi:
         )
         self.files = Attachments(
             store=store, blobs=blobs, find=find, jobs=self.jobs, links=Links(vault, limits.attachment_link_seconds), ledger=ledger,
-            limits=limits, clock=clock,
+            limits=limits, clock=clock, require_unsigned=require_unsigned,
         )  # fmt: skip
         self.uploads = Uploads(
             db=db, store=store, blobs=blobs, documents=tools.documents, scanner=tools.scanner, files=self.files, jobs=self.jobs,

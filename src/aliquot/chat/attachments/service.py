@@ -31,6 +31,8 @@ from aliquot.platform.db import Transaction
 from aliquot.platform.settings import Limits
 
 Find = Callable[[Transaction, Principal, str, Need], Awaitable[Any]]
+RequireUnsigned = Callable[[Transaction, uuid.UUID, uuid.UUID], Awaitable[None]]
+"""Raises MessageSigned for (conversation, message) when the message is in a branch that somebody signed."""
 
 
 class Attachments:
@@ -42,6 +44,7 @@ class Attachments:
         store: AttachmentStore,
         blobs: Blobs,
         find: Find,
+        require_unsigned: RequireUnsigned,
         jobs: AttachmentJobs,
         links: Links,
         ledger: LedgerApi,
@@ -50,6 +53,7 @@ class Attachments:
     ) -> None:
         self._store, self._blobs, self._find, self._jobs, self._links = store, blobs, find, jobs, links
         self._ledger, self._most, self._clock = ledger, limits.attachments_per_message, clock
+        self._require_unsigned = require_unsigned
 
     async def get(self, tx: Transaction, principal: Principal, attachment_id: uuid.UUID | None) -> Attachment:
         """One file. Raises UnknownAttachment, FileGone, FileInfected."""
@@ -91,8 +95,12 @@ class Attachments:
         await self._store.bind(tx, message_id, attachment_ids)
 
     async def require_room(self, tx: Transaction, principal: Principal, message_id: uuid.UUID, *, lock: bool = False) -> Any:
-        """The message, to which this person may attach one more file. Raises UnknownMessage, NotTheAuthor, TooManyAttachments."""
+        """The message, to which this person may attach one more file.
+
+        Raises UnknownMessage, NotTheAuthor, MessageSigned, TooManyAttachments.
+        """
         row = await self._message(tx, principal, message_id, write=True, lock=lock)
+        await self._require_unsigned(tx, row.conversation_id, row.id)
         if len(await self._store.of_message(tx, row.id)) >= self._most:
             raise TooManyAttachments(f"A message can have {self._most} files.")
         return row

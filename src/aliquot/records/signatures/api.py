@@ -118,8 +118,12 @@ class SignaturesApi:
         """Who signed this version for `meaning` and did not revoke it."""
         return {one.signer_id for one in await self._signing.standing(tx, record) if one.meaning == meaning}
 
-    async def parts(self, tx: Transaction, kind: str, record_id: str) -> set[str]:
-        """Which parts of a record were ever signed: whoever would change one in place must refuse."""
+    async def locked_parts(self, tx: Transaction, kind: str, record_id: str) -> set[str]:
+        """Which parts of a record were ever signed: whoever would change one in place must refuse.
+
+        Takes the lock of signing this record, so that nobody signs what is about to change.
+        """
+        await store.lock_record(tx, kind, record_id)
         return await store.parts(tx, kind, record_id)
 
     # Signing

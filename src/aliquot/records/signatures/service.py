@@ -55,6 +55,8 @@ class Signing:
         await self._judge(tx, principal, record, wish.meaning)
         principal, proof = await self._authentication.prove(tx, principal, wish.secrets)
         await store.lock_record(tx, record.kind, record.id)
+        if (now := await kind.current(tx, principal, record_id, record.part or None)).content != record.content:
+            raise VersionChanged(version=now.version, sha256=now.sha256)
         await self._judge(tx, principal, record, wish.meaning)
         return await self.leave(tx, principal, record, meaning=wish.meaning, proof=proof, reason=wish.reason)
 
