@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from aliquot.platform.db import Transaction
+from aliquot.platform.memory import give_back
 from aliquot.routing import examples, followup, forms, gates, lists, parts, relations, replies, training
 from aliquot.routing.contracts import PriorCall, Route, RouteQuery
 from aliquot.routing.extraction import Extracted, Reading, extract
@@ -238,7 +239,9 @@ class RoutingApi:
 @lru_cache(maxsize=4)
 def _fitted(rows: tuple[training.Row, ...], acting: frozenset[str]) -> Model:
     """Fitting is pure, so routers of the same tools in one process share the result (tests build many)."""
-    return Model(rows, lambda label, text: gates.closed(text, acts=label in acting))
+    model = Model(rows, lambda label, text: gates.closed(text, acts=label in acting))
+    give_back()
+    return model
 
 
 def _doubts(route: Route) -> Sequence[str]:
