@@ -14,7 +14,7 @@ from starlette.routing import WebSocketRoute
 from aliquot.web.app import create_app
 from tests.site import Seeded, Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 
-OPEN = {("GET", "/api/health"), ("GET", "/api/chat/health"), ("POST", "/api/auth/login")}
+OPEN = {("GET", "/api/health"), ("GET", "/api/chat/health"), ("POST", "/api/auth/login"), ("GET", "/api/shared/{token}")}
 PUBLIC_PREFIX = "/tlog/"  # C2SP log files are public by their nature: hashes, and entries without contents behind a permission
 
 
