@@ -1,3 +1,4 @@
+# ruff: noqa: F811 - fixtures are parameters
 """Witnesses, time stamps, rotation and heartbeats against a running server, judged by the verifier."""
 
 import asyncio
@@ -41,7 +42,7 @@ def witness_at(cosigner: Cosigner, vkeys: list[str], state: Path) -> Iterator[st
         running.server_close()
 
 
-async def grow(site: Site, count: int = 1) -> int:  # noqa: F811
+async def grow(site: Site, count: int = 1) -> int:
     """Append events and wait until they are in the log; its size."""
     services = site.services
     async with services.db.begin() as tx:
@@ -55,7 +56,7 @@ async def grow(site: Site, count: int = 1) -> int:  # noqa: F811
     raise AssertionError("not provable within 5 s")
 
 
-async def exported(site: Site, target: Path) -> Path:  # noqa: F811
+async def exported(site: Site, target: Path) -> Path:
     answer = await (await site.client("reviewer")).post("/api/audit/export")
     assert answer.status_code == 200
     await asyncio.to_thread(target.write_bytes, answer.content)
@@ -68,12 +69,15 @@ def verified(bundle: Path, *, strict: bool = False, **known: Any) -> tuple[int, 
 
 
 async def test_a_witness_cosigns_what_continues_and_refuses_the_rest(
-    seeded: Seeded, seeded_urls: Urls, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+    seeded: Seeded,
+    seeded_urls: Urls,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     key, state = tmp_path / "key", tmp_path / "state"
     assert main(["witness", "keygen", "witness.example/one", "--key", str(key)]) == 0
     witness = capsys.readouterr().out.strip()
-    async with running_site(seeded_urls, tmp_path / "data", seeded, witnesses=(witness,)) as site:  # noqa: F811
+    async with running_site(seeded_urls, tmp_path / "data", seeded, witnesses=(witness,)) as site:
         log, admin = site.services.log_keys.current().vkey, await site.client("admin")
         (tmp_path / "token").write_text(admin.headers["Authorization"].removeprefix("Bearer "))
         command = ["witness", "run", "--key", str(key), "--state", str(state), "--log", log]
@@ -114,10 +118,12 @@ async def test_a_witness_cosigns_what_continues_and_refuses_the_rest(
 
 
 async def test_a_forked_server_is_named_by_the_witness(
-    seeded: Seeded, seeded_urls: Urls, tmp_path: Path  # noqa: F811
+    seeded: Seeded,
+    seeded_urls: Urls,
+    tmp_path: Path,
 ) -> None:
     """The log asks a C2SP witness itself. One that remembers another log of that key refuses, and the server says so."""
-    async with running_site(seeded_urls, tmp_path / "data", seeded) as site:  # noqa: F811
+    async with running_site(seeded_urls, tmp_path / "data", seeded) as site:
         key = site.services.log_keys.current()
         await grow(site, 4)
         with witness_at(COSIGNER, [key.vkey], tmp_path / "state") as url:
@@ -143,12 +149,15 @@ async def test_a_forked_server_is_named_by_the_witness(
 
 
 async def test_checkpoints_are_time_stamped_and_the_stamps_checked(
-    seeded: Seeded, seeded_urls: Urls, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+    seeded: Seeded,
+    seeded_urls: Urls,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     authority, other = Authority(), Authority()
     (tmp_path / "root.pem").write_bytes(authority.pem)
     (tmp_path / "other.pem").write_bytes(other.pem)
-    async with running_site(seeded_urls, tmp_path / "data", seeded) as site:  # noqa: F811
+    async with running_site(seeded_urls, tmp_path / "data", seeded) as site:
         await grow(site, 5)
         with serving(authority) as url:
             outside = Outside(site.services.db, site.services.ledger.anchors, tsa_url=url, stamp_seconds=0)
@@ -173,9 +182,11 @@ async def test_checkpoints_are_time_stamped_and_the_stamps_checked(
 
 
 async def test_the_key_is_rotated_and_both_keys_lead_to_the_log(
-    seeded: Seeded, seeded_urls: Urls, tmp_path: Path  # noqa: F811
+    seeded: Seeded,
+    seeded_urls: Urls,
+    tmp_path: Path,
 ) -> None:
-    async with running_site(seeded_urls, tmp_path / "data", seeded) as site:  # noqa: F811
+    async with running_site(seeded_urls, tmp_path / "data", seeded) as site:
         services, admin = site.services, await site.client("admin")
         await grow(site, 5)
         (tmp_path / "anchor").write_bytes((await admin.get("/tlog/checkpoint")).content)
@@ -198,7 +209,7 @@ async def test_the_key_is_rotated_and_both_keys_lead_to_the_log(
         assert (code, report["findings"], report["vkey"]) == (0, [], vkeys[-1])
 
 
-async def test_a_log_beats_when_it_is_silent(site: Site) -> None:  # noqa: F811
+async def test_a_log_beats_when_it_is_silent(site: Site) -> None:
     services = site.services
 
     async def beats() -> list[str]:

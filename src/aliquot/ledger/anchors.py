@@ -12,7 +12,7 @@ from aliquot.ledger.anchor_store import Cosigned, Stamp
 from aliquot.ledger.contracts import Anchored
 from aliquot.ledger.cosignature import WitnessKey
 from aliquot.ledger.errors import CosignatureRefused, LogForked, NoCheckpoint, NoLogKey, NoSuchTree
-from aliquot.ledger.keys import KeySource, keys_document, vkeys
+from aliquot.ledger.keys import KeySource, key_in_force, keys_document, vkeys
 from aliquot.ledger.merkle import Range, consistency_ranges
 from aliquot.ledger.note import NoteError, TreeHead, parse_checkpoint, verify_note
 from aliquot.platform.db import Transaction
@@ -29,7 +29,8 @@ class Anchors:
 
     async def keys_document(self, tx: Transaction) -> bytes:
         """`keys.json`: the keys of the log and the rotations between them. Raises NoLogKey."""
-        return keys_document(self._held().current().vkey, await anchor_store.rotations(tx))
+        placed = await anchor_store.rotations(tx)
+        return keys_document(key_in_force(self._held(), placed).vkey, placed)
 
     async def consistency(self, tx: Transaction, old: int, new: int) -> list[bytes]:
         """RFC 6962 proof that the log of `new` events continues the one of `old`. Raises NoSuchTree."""
@@ -55,8 +56,9 @@ class Anchors:
 
     async def _head(self, tx: Transaction, note: str) -> TreeHead:
         """The checkpoint in a note, if it is one of this log as it stands."""
-        state, key = await store.state(tx), self._held().current()
-        for vkey in vkeys(key.vkey, await anchor_store.rotations(tx)):
+        state, placed = await store.state(tx), await anchor_store.rotations(tx)
+        key = key_in_force(self._held(), placed)
+        for vkey in vkeys(key.vkey, placed):
             try:
                 head = parse_checkpoint(verify_note(note, vkey))
             except NoteError:

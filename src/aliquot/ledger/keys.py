@@ -8,6 +8,7 @@ is made good at the next start, from the statement in the database.
 import hashlib
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -91,14 +92,27 @@ def statement_hash(statement: str) -> str:
     return hashlib.sha256(statement.rpartition("\n\n")[0].encode() + b"\n").hexdigest()
 
 
+def valid(rotations: Sequence[Rotation]) -> list[Rotation]:
+    """Those that both keys signed. Others have no effect: whoever may write to the database cannot stop the log with them, and verifiers
+    name their events."""
+    found = []
+    for rotation in rotations:
+        with suppress(NoteError, ValueError):
+            rotation.check()
+            found.append(rotation)
+    return found
+
+
+def key_in_force(keys: KeySource, rotations: Sequence[Rotation]) -> LogKey:
+    """The key that signs after these placed rotations: for a moment, and after a crash, it is still the staged one."""
+    placed, staged = valid(rotations), keys.staged()
+    return staged if placed and staged is not None and staged.vkey == placed[-1].new_vkey else keys.current()
+
+
 def vkeys(current: str, rotations: Sequence[Rotation]) -> list[str]:
     """The log's verifier keys, oldest first, proven by the placed rotations (in log order). Raises LogRefused."""
     chain = [current]
-    for rotation in reversed(rotations):
-        try:
-            rotation.check()
-        except NoteError as error:
-            raise LogRefused(f"a rotation of the log's key is forged ({error}): the database was altered") from error
+    for rotation in reversed(valid(rotations)):
         if rotation.new_vkey != chain[0]:
             raise LogRefused(f"the log was rotated to the key {rotation.new_vkey}, which this server does not hold: restore it")
         chain.insert(0, rotation.old_vkey)
@@ -108,7 +122,7 @@ def vkeys(current: str, rotations: Sequence[Rotation]) -> list[str]:
 def keys_document(current: str, rotations: Sequence[Rotation]) -> bytes:
     """`keys.json` as `aliquot-verify` reads it."""
     value: dict[str, Any] = {"vkeys": vkeys(current, rotations)}
-    placed = [(r.statement, r.seq, r.event) for r in rotations if r.event is not None]
+    placed = [(r.statement, r.seq, r.event) for r in valid(rotations) if r.event is not None]
     if placed:
         value["rotations"] = [{"note": note, "seq": seq, "event": event.decode()} for note, seq, event in placed]
     return canonical_json(value)

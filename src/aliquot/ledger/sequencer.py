@@ -25,7 +25,7 @@ from aliquot.kernel.problems import Problem
 from aliquot.ledger import anchor_store, store
 from aliquot.ledger.errors import LogRefused
 from aliquot.ledger.files import CHECKPOINT, KEYS, LogFiles
-from aliquot.ledger.keys import KeySource, keys_document, vkeys
+from aliquot.ledger.keys import KeySource, key_in_force, keys_document, vkeys
 from aliquot.ledger.merkle import WIDTH, Node, Range, Tile, Tree, encode_bundle, leaf_hash, levels, tile_path, tiles_between
 from aliquot.ledger.note import LogKey, NoteError, TreeHead, checkpoint_text, parse_checkpoint, verify_note
 from aliquot.platform.db import Connection, Database, Transaction
@@ -157,8 +157,7 @@ class Sequencer:
     async def _take_up_key(self, tx: Transaction) -> None:
         """The keys that signed this log; a rotation that a crash left half done is completed."""
         placed = await anchor_store.rotations(tx)
-        staged = self._key.staged()
-        if placed and staged is not None and staged.vkey == placed[-1].new_vkey:
+        if key_in_force(self._key, placed).vkey != self._key.current().vkey:
             self._key.promote()
         self._vkeys = vkeys(self._key.current().vkey, placed)
         self._keys_published = False
