@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from aliquot.platform.bus import Bus
 from aliquot.platform.link import ValkeyLink
+from aliquot.platform.settings import SettingsError
 from tests.peers.valkey import ValkeyProcess, valkey  # noqa: F401 - fixture
 
 
@@ -114,3 +117,10 @@ async def _settled(sender: Bus[str], heard: list[str], channel: str = "x") -> No
         while len(heard) == before:
             sender.carry(channel, b"?")
             await asyncio.sleep(0.01)
+
+
+def test_a_url_of_no_use_is_refused_without_showing_its_password() -> None:
+    for url in ("http://user:secret@host", "nonsense", "valkey://host:secret/x"):
+        with pytest.raises(SettingsError, match="VALKEY_URL") as refused:
+            ValkeyLink(url, "site")
+        assert "secret" not in str(refused.value)

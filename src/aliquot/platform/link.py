@@ -17,10 +17,12 @@ from valkey.asyncio import Valkey
 from valkey.asyncio.client import PubSub
 from valkey.exceptions import ValkeyError
 
+from aliquot.platform.settings import SettingsError
+
 log = structlog.get_logger(__name__)
 
 _WAITING_MAX = 10_000
-_PAUSE_SECONDS_MAX = 5.0
+_PAUSE_SECONDS_MIN, _PAUSE_SECONDS_MAX = 0.1, 5.0
 _PING_SECONDS = 5.0
 _SILENT_SECONDS_MAX = 15.0
 _CONNECT_SECONDS = 3.0
@@ -32,7 +34,11 @@ class ValkeyLink:
     """See `platform.bus.Link`. `work` runs for as long as the process serves."""
 
     def __init__(self, url: str, site: str) -> None:
-        """`site` sets this site's channels apart from those of others on the same server."""
+        """`site` sets this site's channels apart from those of others on the same server. Raises SettingsError for a URL of no use."""
+        try:
+            Valkey.from_url(url)
+        except ValueError as error:
+            raise SettingsError("VALKEY_URL: a URL like valkey://user:password@host:6379/0 (or redis://, rediss://, unix://)") from error
         self._url, self._prefix = url, f"aliquot:{site}:"
         self._origin = secrets.token_bytes(_ORIGIN_BYTES)
         self._receivers: dict[str, Callable[[bytes], None]] = {}
@@ -71,15 +77,16 @@ class ValkeyLink:
         return client
 
     async def _forever(self, part: Callable[[], Any]) -> None:
-        pause = 0.1
+        pause = _PAUSE_SECONDS_MIN
         while True:
             started = asyncio.get_running_loop().time()
             try:
                 await part()
-            except _AWAY as error:
-                log.warning("link_down", part=part.__name__, error=type(error).__name__)
-            if asyncio.get_running_loop().time() - started > _PAUSE_SECONDS_MAX:
-                pause = 0.1
+            except Exception as error:  # noqa: BLE001 - whatever it is, the link must come back
+                lasted = asyncio.get_running_loop().time() - started > _PAUSE_SECONDS_MAX
+                if lasted or pause == _PAUSE_SECONDS_MIN:  # said once, not at every try
+                    log.warning("link_down", error=type(error).__name__)
+                pause = _PAUSE_SECONDS_MIN if lasted else pause
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that processes do not come back in step
             pause = min(pause * 2, _PAUSE_SECONDS_MAX)
 
