@@ -61,24 +61,39 @@ class Scanner:
 
     async def _ask(self, pieces: Iterable[bytes]) -> str:
         reader, writer = await asyncio.open_connection(self._host, self._port)
+        # Listened to from the start: clamd answers and hangs up in the middle when the file passes its limit.
+        answer = asyncio.create_task(_answer(reader))
         try:
-            # clamd stops listening at its limit: its answer, which says so, still waits to be read.
             with contextlib.suppress(ConnectionError):
-                writer.write(b"zINSTREAM\0")
-                for data in pieces:
-                    for at in range(0, len(data), _PIECE):
-                        piece = data[at : at + _PIECE]
-                        writer.write(len(piece).to_bytes(4, "big") + piece)
-                        await writer.drain()
-                writer.write(bytes(4))
-                await writer.drain()
-            answer = bytearray()
-            while len(answer) < _ANSWER_BYTES and (data := await reader.read(_ANSWER_BYTES)):
-                answer += data
-                if answer.endswith(b"\0"):
-                    break
-            return answer.rstrip(b"\0\n").decode("utf-8", "replace")
+                await _send(writer, pieces, answer)
+            return (await answer).rstrip(b"\0\n").decode("utf-8", "replace")
         finally:
+            answer.cancel()
+            await asyncio.gather(answer, return_exceptions=True)
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+
+async def _send(writer: asyncio.StreamWriter, pieces: Iterable[bytes], answer: asyncio.Task[bytes]) -> None:
+    writer.write(b"zINSTREAM\0")
+    for data in pieces:
+        for at in range(0, len(data), _PIECE):
+            piece = data[at : at + _PIECE]
+            writer.write(len(piece).to_bytes(4, "big") + piece)
+            await writer.drain()
+        await asyncio.sleep(0)
+        if answer.done():
+            return
+    writer.write(bytes(4))
+    await writer.drain()
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    answer = bytearray()
+    with contextlib.suppress(ConnectionError):
+        while len(answer) < _ANSWER_BYTES and (data := await reader.read(_ANSWER_BYTES)):
+            answer += data
+            if answer.endswith(b"\0"):
+                break
+    return bytes(answer)
