@@ -308,6 +308,10 @@ async def test_what_was_signed_cannot_change_unseen(site: Site, seeded_urls: Url
         conn.execute("UPDATE record_signature SET meaning = 'approval'")
     damaged = (await scientist.get(f"{path}/{made['id']}")).json()
     assert (damaged["content"], damaged["printed_name"]) == ("damaged", "")
+    with psycopg.connect(seeded_urls.owner) as conn:
+        conn.execute("UPDATE record_signature SET meaning = 'authorship', record_type = 'protocol', record_id = 'PCR-STD-35', version = 1")
+    pasted = (await scientist.get(f"{PROTOCOL}/signatures")).json()["items"]
+    assert [one["content"] for one in pasted] == ["damaged"], "a row moved to another record does not pass for its signature"
 
 
 async def test_rules_of_the_site_decide_who_and_how_many(seeded_urls: Urls, seeded: Seeded, tmp_path: Any) -> None:  # noqa: F811
