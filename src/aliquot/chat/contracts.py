@@ -19,6 +19,9 @@ RunKind = Literal["chat", "tool", "continue"]
 ConversationKind = Literal["chat", "session", "api", "tool"]
 CallOutcome = Literal["ok", "failed", "denied", "unknown"]
 
+CHAT_TOTAL = "chat-total"
+"""Key of the limit on all of `POST /chat` together."""
+
 
 class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Base of all run events. `kind` names the event on every wire."""

@@ -50,7 +50,7 @@ class Conversations:
                 if parse_id(reference) is not None and kind != "session":
                     raise
             else:
-                if not await self._close_if_idle(tx, row):
+                if not await self._close_if_idle(tx, principal, row):
                     return await self._access.seen(tx, principal, await self._titled(tx, row, first_message), row.owner_id)
                 if kind != "session":
                     raise ConversationClosed
@@ -111,7 +111,7 @@ class Conversations:
     async def session(self, tx: Transaction, principal: Principal, reference: str) -> Conversation:
         """An open session (`/chat`). One that was idle too long is closed and unknown."""
         row = await self.find(tx, principal, reference)
-        if row.kind != "session" or await self._close_if_idle(tx, row):
+        if row.kind != "session" or await self._close_if_idle(tx, principal, row):
             raise UnknownConversation
         return self._chats.open_conversation(row)
 
@@ -143,7 +143,7 @@ class Conversations:
         await self._chats.suggest_title(tx, row.owner_id, row.id, title)
         return replace(found, title=title)
 
-    async def _close_if_idle(self, tx: Transaction, row: Any) -> bool:
+    async def _close_if_idle(self, tx: Transaction, principal: Principal, row: Any) -> bool:
         if row.kind != "session":
             return False
         used = row.last_message_at or row.created_at
@@ -151,6 +151,7 @@ class Conversations:
             return False
         if row.closed_at is None:
             await self._chats.close(tx, row.id, self._clock.now())
+            await self._audit(tx, principal, "conversation.closed", row.id)
         return True
 
     async def _audit(

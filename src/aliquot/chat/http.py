@@ -9,14 +9,13 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 
 from aliquot.chat.api import ChatApi
-from aliquot.chat.contracts import Answer, Conversation, ConversationKind, Message, Run, StartRun
+from aliquot.chat.contracts import CHAT_TOTAL, Answer, Conversation, ConversationKind, Message, Run, StartRun
 from aliquot.chat.errors import UnknownMessage, UnknownRun
 from aliquot.chat.paging import cursor, next_cursor
 from aliquot.chat.streaming import Encoder, stream
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
 from aliquot.identity.http import address_of, require
-from aliquot.kernel.canonical import sha256_hex
 from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput
@@ -135,14 +134,13 @@ async def session_chat(request: Request, services: ServicesDep, person: Person, 
     limits = services.settings.limits
     async with services.db.begin() as tx:
         await services.limiter.hit(tx, f"chat-address:{address_of(request)}", limits.chat_per_address_per_minute, 60)
-        await services.limiter.hit(tx, "chat-total", limits.chat_total_per_minute, 60)
-        if ask.session_id is not None:
-            # Hashed: the caller's own text belongs neither into a key nor, unsealed, into the database.
-            session = sha256_hex(ask.session_id.encode("utf-8", "surrogatepass"))
-            await services.limiter.hit(tx, f"chat-session:{person.id}:{session}", limits.chat_per_session_per_hour, 3_600)
+        await services.limiter.hit(tx, CHAT_TOTAL, limits.chat_total_per_minute, 60)
         start = _start(services, person, ask, "session", key, max_chars=limits.session_message_chars)
         started = await services.chat.runs.start(tx, start)
-    return stream(services.chat, started.run_id, _encoder(request, "events"), reader=person)
+        # By the conversation, not by what the caller calls it: one session has one count under all its names. What is refused here
+        # is rolled back with everything above.
+        await services.limiter.hit(tx, f"chat-session:{started.conversation_id}", limits.chat_per_session_per_hour, 3_600)
+    return stream(services.chat, started.run_id, _encoder(request, "session"), reader=person)
 
 
 @router.get("/chat/sessions/{session_id}")
@@ -151,7 +149,8 @@ async def session_history(session_id: str, services: ServicesDep, person: Person
     async with services.db.begin() as tx:
         session = await services.chat.conversations.session(tx, person, session_id)
         messages = await services.chat.conversations.branch(tx, session)
-    return {"session_id": session.client_id or str(session.id), "messages": [_message(m) for m in messages]}
+    name = session.client_id or str(session.id)
+    return {"session_id": name, "sessionId": name, "messages": [_message(m) for m in messages]}
 
 
 @router.delete("/chat/sessions/{session_id}", status_code=204)

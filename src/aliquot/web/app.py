@@ -41,7 +41,7 @@ from aliquot.web.openai import error_shape
 from aliquot.web.openai import router as openai_router
 from aliquot.web.wire.agui import AgUiEncoder
 from aliquot.web.wire.chunks import ChunksEncoder
-from aliquot.web.wire.events import EventsEncoder
+from aliquot.web.wire.events import EventsEncoder, SessionEncoder
 from aliquot.web.wire.vercel import VercelEncoder
 
 log = structlog.get_logger(__name__)
@@ -78,7 +78,9 @@ def create_app(services: Services, background: Background | None = None) -> Fast
         telemetry={"logs": False, "tracing": False, "metrics": False},
     )
     app.state.services = services
-    app.state.encoders = {"events": EventsEncoder, "chunks": ChunksEncoder, "ag-ui": AgUiEncoder, "vercel": VercelEncoder}
+    app.state.encoders = {
+        "events": EventsEncoder, "session": SessionEncoder, "chunks": ChunksEncoder, "ag-ui": AgUiEncoder, "vercel": VercelEncoder,
+    }  # fmt: skip
     for router in _ROUTERS:
         app.include_router(router)
     install_problem_handlers(app, _shape)

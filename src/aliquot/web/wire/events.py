@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from aliquot.chat.contracts import StoredEvent
+from aliquot.chat.contracts import RunStarted, StoredEvent
 from aliquot.kernel.problems import Problem
-from aliquot.web.wire.common import dumps
+from aliquot.web.wire.common import dumps, loads
 
 
 class EventsEncoder:
@@ -22,3 +22,14 @@ class EventsEncoder:
 
     def end(self) -> bytes:
         return b""
+
+
+class SessionEncoder(EventsEncoder):
+    """The same for `POST /chat`, with the session's id in Lumen's spelling beside ours."""
+
+    def encode(self, event: StoredEvent) -> bytes:
+        session_id = loads(event.payload).get("session_id") if event.kind == RunStarted.kind else None
+        if session_id is None:
+            return super().encode(event)
+        lumen = b"%s,%s" % (event.payload[:-1], dumps({"sessionId": session_id})[1:])
+        return super().encode(StoredEvent(run_id=event.run_id, seq=event.seq, kind=event.kind, payload=lumen))
