@@ -113,6 +113,13 @@ async def test_patient_data_suspends_public_links(model_site: Site, model_server
     async with model_site.services.db.begin() as tx:  # as a message from before the rule
         await tx.execute(update(message).where(message.c.conversation_id == uuid.UUID(old)).values(patient_class="undecided"))
     assert await code(anonymous, "GET", f"/api/shared/{stored['token']}") == (403, "share_suspended")
+    await model_site.services.chat.classification.run()
+    assert len(await opened(anonymous, stored["token"])) == 2
+    file = (await scientist.post("/api/attachments", files={"file": ("a.txt", b"plain words", "text/plain")})).json()
+    body = {"content": "see the file", "attachment_ids": [file["id"]]}
+    await hear(scientist, (await scientist.post(f"/api/conversations/{old}/messages", json=body)).json()["run_id"])
+    await model_site.services.chat.classification.run()
+    assert await code(anonymous, "GET", f"/api/shared/{stored['token']}") == (403, "share_suspended")
     titled = await begun(scientist, "something else")
     link = await share(scientist, titled, public=True)
     assert (await scientist.patch(f"/api/conversations/{titled}", json={"title": "Patient John Smith"})).status_code == 200

@@ -27,6 +27,7 @@ from aliquot.chat.run_store import RunStore
 from aliquot.chat.search.jobs import Backfill
 from aliquot.chat.search.service import Search
 from aliquot.chat.service import RunService
+from aliquot.chat.sharing.jobs import Classification
 from aliquot.chat.sharing.opening import Opening
 from aliquot.chat.sharing.service import Sharing
 from aliquot.chat.sharing.store import ShareStore
@@ -132,6 +133,7 @@ class ChatApi:
         return await self.conversations.find(tx, principal, reference, need)
 
     def _opening(self, shares: ShareStore, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock) -> Opening:
+        self.classification = Classification(self._db, self._chats, shares, self._jobs)
         return Opening(
             store=shares, sharing=self.sharing, chats=self._chats, conversations=self.conversations, tree=self.tree, access=self.access,
             identity=identity, ledger=ledger, vault=vault, clock=clock, limits=self._settings.limits,

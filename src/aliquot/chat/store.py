@@ -3,7 +3,7 @@
 import hmac
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -190,7 +190,7 @@ class ChatStore:
             insert(message).values(
                 id=message_id, conversation_id=conversation_id, parent_id=parent_id, role=role,
                 author_id=subject if role == "user" else None, run_id=run_id, incomplete=incomplete, created_at=at, meta=sealed_meta,
-                patient_class=_class(text, meta, at_least),
+                patient_class=class_of(text, meta, at_least),
                 body=self._vault.seal(subject, text.encode(), aad=f"message.body:{message_id}"),
             )
         )  # fmt: skip
@@ -275,7 +275,7 @@ class ChatStore:
         return None if sealed is None else self._vault.open(sealed, aad=aad).decode()
 
 
-def _class(text: str, meta: dict[str, Any] | None, at_least: PatientClass) -> PatientClass:
+def class_of(text: str, meta: Mapping[str, Any] | None, at_least: PatientClass = "none") -> PatientClass:
     """The class of a message: of its text, its citations and what came with it."""
     cited = (meta or {}).get("citations") or ()
     return highest([at_least, patient_class(text), *(patient_class(str(citation.get("excerpt", ""))) for citation in cited)])

@@ -93,7 +93,7 @@ async def run_agent(
         history = () if await _known(services, tx, person, body.thread_id) else _turns(earlier)
         start = StartRun(principal=person, message=last.text, conversation=body.thread_id, history=history, idempotency_key=key)
         started = await services.chat.runs.start(tx, start)
-    return stream(services.chat, started.run_id, AgUiEncoder(body.thread_id, body.run_id))
+    return stream(services.chat, started.run_id, AgUiEncoder(body.thread_id, body.run_id), reader=person)
 
 
 async def _known(services: Services, tx: Transaction, person: Principal, thread: str) -> bool:

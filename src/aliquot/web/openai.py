@@ -83,7 +83,7 @@ async def chat_completions(request: Request, body: ChatRequest, person: Person) 
     created = int(time.time())
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
-        return stream(services.chat, started.run_id, OpenAIEncoder(body.model, created, include_usage=usage))
+        return stream(services.chat, started.run_id, OpenAIEncoder(body.model, created, include_usage=usage), reader=person)
     answer = await services.chat.answer(person, started)
     if answer.error is not None:
         return JSONResponse(_error(answer.error["detail"], answer.error["code"]), status_code=503 if answer.error["retryable"] else 500)

@@ -89,6 +89,9 @@ class AttachmentStore:
     async def bind(self, tx: Transaction, message_id: uuid.UUID, attachment_ids: Sequence[uuid.UUID], first: int = 0) -> None:
         for n, attachment_id in enumerate(attachment_ids, first):
             await tx.send(insert(message_attachment).values(message_id=message_id, attachment_id=attachment_id, n=n))
+        if attachment_ids:  # nothing has looked for patients in the files
+            unseen = (message.c.id == message_id, message.c.patient_class == "none")
+            await tx.send(update(message).where(*unseen).values(patient_class="undecided"))
 
     async def add_to_meta(self, tx: Transaction, row: Row[Any], attachment_id: uuid.UUID) -> None:
         """Name a file bound later in the message's metadata, by which histories know of it."""

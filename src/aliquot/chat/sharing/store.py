@@ -80,6 +80,16 @@ class ShareStore:
         classed = select(m.id).where(m.conversation_id == conversation_id, m.patient_class != "none").limit(1)
         return await tx.scalar(classed) is not None
 
+    async def undecided(self, tx: Transaction, after: uuid.UUID, limit: int) -> Sequence[Row[Any]]:
+        """Messages without a class, in the order of their ids."""
+        m = message.c
+        return await tx.rows(
+            select(message).where(m.patient_class == "undecided", m.id > after).order_by(m.id).limit(limit).with_for_update()
+        )
+
+    async def decide(self, tx: Transaction, message_id: uuid.UUID, found: PatientClass) -> None:
+        await tx.execute(update(message).where(message.c.id == message_id).values(patient_class=found))
+
     async def sealed(self, tx: Transaction, message_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, tuple[bytes, PatientClass]]:
         """Sealed bodies and classes of messages, for a copy of them."""
         m = message.c

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, Uuid, bindparam, func, literal, or_, select, text, tuple_, update
+from sqlalchemy import Integer, Row, Select, Uuid, bindparam, func, literal, select, text, tuple_, update
 
 from aliquot.chat.tables import conversation, message, run
 from aliquot.platform.db import Transaction
@@ -35,6 +35,13 @@ _QUESTION = text(
     "SELECT id, parent_id, author_id FROM up WHERE role = 'user' LIMIT 1"
 ).columns(id=Uuid, parent_id=Uuid, author_id=Uuid)
 
+_SIBLINGS = text(
+    "SELECT id, sibling_index, sibling_count FROM (SELECT id, "
+    "row_number() OVER (PARTITION BY parent_id ORDER BY created_at, id) AS sibling_index, "
+    "count(*) OVER (PARTITION BY parent_id) AS sibling_count FROM message WHERE conversation_id = :conversation "
+    "AND (parent_id = ANY(CAST(:parents AS uuid[])) OR (:roots AND parent_id IS NULL))) s WHERE id = ANY(CAST(:ids AS uuid[]))"
+).columns(id=Uuid, sibling_index=Integer, sibling_count=Integer)
+
 
 def _numbered(conversation_id: uuid.UUID) -> Any:
     """Every message of the conversation with its place among its siblings."""
@@ -62,9 +69,8 @@ class TreeStore:
     ) -> dict[uuid.UUID, tuple[int, int]]:
         """Place and number of siblings of these messages, whose parents are `parents`."""
         known = [parent for parent in parents if parent is not None]
-        beside = or_(_m.parent_id.in_(known), _m.parent_id.is_(None)) if None in parents else _m.parent_id.in_(known)
-        tree = _numbered(conversation_id).where(beside).subquery()
-        rows = await tx.rows(select(tree.c.id, tree.c.sibling_index, tree.c.sibling_count).where(tree.c.id.in_(message_ids)))
+        params = {"conversation": conversation_id, "ids": list(message_ids), "parents": known, "roots": None in parents}
+        rows = await tx.rows(_SIBLINGS, params)
         return {row.id: (row.sibling_index, row.sibling_count) for row in rows}
 
     async def path(self, tx: Transaction, conversation_id: uuid.UUID, end: uuid.UUID | None, depth: int) -> list[uuid.UUID]:

@@ -18,6 +18,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_message_patient", "message", ["conversation_id"], postgresql_where=sa.text("patient_class <> 'none'"))
     _shares()
+    op.execute(
+        "SELECT procrastinate_defer_jobs_v1(ARRAY[ROW('default', 'chat.classify_messages', 0, NULL, NULL, '{}'::jsonb, NULL)"
+        "::procrastinate_job_to_defer_v1]) WHERE EXISTS (SELECT FROM message)"
+    )
 
 
 def _shares() -> None:
