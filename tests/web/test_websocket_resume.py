@@ -105,6 +105,19 @@ async def test_a_message_with_a_client_id_is_accepted_once(model_site: Site, mod
     assert posted.json()["run_id"] == first["run_id"]  # the same over HTTP
 
 
+def held(running: Site, role: str) -> asyncio.Event:
+    """Until the event is set, the network takes nothing more for the connection of this person: nobody reads at the other end."""
+    (connection,) = [c for c in running.services.live._connections if c.principal.id == running.people[role]]
+    reading, take = asyncio.Event(), connection.outbox.take
+
+    async def when_read() -> list[str]:
+        await reading.wait()
+        return await take()
+
+    connection.outbox.take = when_read  # type: ignore[method-assign]
+    return reading
+
+
 async def test_a_slow_reader_is_told_to_resume_and_slows_nobody(
     seeded_urls: Urls,  # noqa: F811
     seeded: Seeded,  # noqa: F811
@@ -113,29 +126,32 @@ async def test_a_slow_reader_is_told_to_resume_and_slows_nobody(
 ) -> None:
     path = tmp_path / "models.toml"
     path.write_text(MODELS.format(url=model_server.openai_url))
-    limits = Limits(live_queue_frames=20, model_tokens_per_hour=100_000_000)
-    chance = random.Random(1)
-    much = [" ".join(chance.randbytes(10_000).hex() for _ in range(40)) for _ in range(4)]
-    model_server.script(*[Turn(text=text, itl=0.001) for text in much])
+    limits = Limits(live_queue_frames=10)
+    model_server.script(*[Turn(text=WORDS, itl=0.005) for _ in range(4)])
     async with running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, models=path, limits=limits) as running:
         client = await running.client("scientist")
         reviewer = await running.client("reviewer")
         made = (await client.post("/api/conversations", json={"title": "Slow"})).json()["id"]
         await share(running, made, "reviewer")
-        async with connected(running, token(client), made) as quick, connected(running, token(reviewer), made, compression=None) as slow:
+        async with connected(running, token(client), made) as quick, connected(running, token(reviewer), made) as slow:
             await slow.until("presence")
             await quick.until("presence")
-            slow.raw.transport.pause_reading()
-            for _ in much:
+            reading = held(running, "reviewer")
+            for _ in range(2):
                 await quick.send("message", content="Much")
                 await quick.until("message_complete")
-            slow.raw.transport.resume_reading()
+            reading.set()
             told = await slow.until("error")
             assert (told["code"], told["retryable"]) == ("resume", True)
+            for question in ("more", "and more"):  # going on while it resumes
+                await quick.send("message", content=question)
             await slow.send("resume", after=slow.after)
-            while len(slow.of("message_complete")) < len(much):
-                await slow.next()
-            assert [f for f in slow.heard if "seq" in f] == [f for f in quick.heard if "seq" in f]
+            for ws in (slow, quick):
+                while len(ws.of("message_complete")) < 4:
+                    await ws.next()
+            for run in {frame["run_id"] for frame in quick.of("message")}:
+                told = [[f for f in ws.heard if f.get("run_id") == run] for ws in (slow, quick)]
+                assert told[0] == told[1]
 
 
 async def test_a_storm_of_reconnects_loses_and_doubles_nothing(model_site: Site, model_server: ModelServer) -> None:  # noqa: F811

@@ -96,7 +96,7 @@ class Connection:
             self._fall_behind()
 
     def push_run(self, run_id: uuid.UUID, seq: int, frame: str) -> None:
-        if not self._behind and seq > self._positions.get(run_id, -1):
+        if not self._behind and seq > self._positions.get(run_id, seq):
             self._positions[run_id] = seq
             self.push(frame)
 
@@ -114,11 +114,13 @@ class Connection:
     def hears(self, run_id: uuid.UUID) -> bool:
         return run_id in self._positions
 
-    def expect(self, run_id: uuid.UUID) -> None:
-        if not self._behind:
-            self._positions.setdefault(run_id, -1)
-            while len(self._positions) > _POSITIONS_MAX:
-                self._positions.pop(next(iter(self._positions)))
+    def expect(self, run_id: uuid.UUID) -> bool:
+        if self._behind:
+            return False
+        self._positions.setdefault(run_id, -1)
+        while len(self._positions) > _POSITIONS_MAX:
+            self._positions.pop(next(iter(self._positions)))
+        return True
 
     def _fall_behind(self) -> None:
         """The client reads too slowly: what waits is dropped, and nothing more is queued until it resumes."""
@@ -274,25 +276,26 @@ class Connection:
             if frame.after is None:
                 return  # there is nothing to be missed before the first message
             raise NoConversation
+        # Before the log is read: what starts from now on is heard live, what started before is in the log.
+        self._behind, self._resumed = False, True
         listed = None if frame.after is None else list(frame.after)
         async with self._db.begin() as tx:
             marks = await self._store.to_replay(tx, self.room.conversation_id, listed, REPLAY_RUNS_MAX + 1)
         if len(marks) > REPLAY_RUNS_MAX:
             raise ResumeTooFar
-        self._behind, self._resumed = False, True
         seen = frame.after or {}
         self._replay([(mark.run_id, seen.get(mark.run_id, -1)) for mark in marks])
         self.push(self.room.presence.frame())
 
     def _replay(self, runs: list[tuple[uuid.UUID, int]]) -> None:
-        self._replaying = asyncio.create_task(self._replay_all(runs), name="resume")
+        unheard = [(run_id, seq) for run_id, seq in runs if run_id not in self._positions]
+        self._positions |= {run_id: _UNHEARD for run_id, _ in unheard}
+        self._replaying = asyncio.create_task(self._replay_all(unheard), name="resume")
 
     async def _replay_all(self, runs: list[tuple[uuid.UUID, int]]) -> None:
         try:
             for run_id, seq in runs:
-                if run_id not in self._positions:
-                    self._positions[run_id] = _UNHEARD
-                    await self._replay_run(run_id, seq)
+                await self._replay_run(run_id, seq)
         except Problem as problem:
             self._fall_behind()  # the client resumes from what it has
             log.warning("resume_failed", code=problem.code)
@@ -325,7 +328,7 @@ class Connection:
 
     async def _put(self, frame: str) -> None:
         """At the client's pace."""
-        await self.outbox.half_empty()
+        await self.outbox.room_for(frame)
         self.push(frame)
 
 

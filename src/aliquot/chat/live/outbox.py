@@ -49,9 +49,9 @@ class Outbox:
         self.clear()
         return frames
 
-    async def half_empty(self) -> None:
-        """Wait until at most half of the room is used."""
-        while len(self._frames) > self._frames_max // 2 or self._size > self._bytes_max // 2:
+    async def room_for(self, frame: str) -> None:
+        """Wait until at most half of the room is used and `frame` has a place."""
+        while self._frames and (len(self._frames) > self._frames_max // 2 or self._size + len(frame) > self._bytes_max // 2):
             self._emptied.clear()
             await self._emptied.wait()
 

@@ -43,8 +43,8 @@ class Member(Protocol):
     def hears(self, run_id: uuid.UUID) -> bool:
         """Whether frames of this run were, or are being, queued."""
 
-    def expect(self, run_id: uuid.UUID) -> None:
-        """The room sends this run from its start."""
+    def expect(self, run_id: uuid.UUID) -> bool:
+        """The room offers to send this run from its start; False when it must wait for `resume`."""
 
 
 class Stream:
@@ -95,9 +95,7 @@ class Room:
     def adopt(self, run_id: uuid.UUID) -> None:
         """A run started: everybody who is here hears it from its start."""
         if run_id not in self._known:
-            for member in self.members:
-                member.expect(run_id)
-            self._begin(run_id, 0, set(self.members))
+            self._begin(run_id, 0, self.members)
 
     def stream(self, run_id: uuid.UUID) -> Stream | None:
         return self._streams.get(run_id)
@@ -108,7 +106,7 @@ class Room:
 
     def _begin(self, run_id: uuid.UUID, position: int, listeners: set[Member]) -> Stream:
         self._note(run_id)
-        stream = self._streams[run_id] = Stream(run_id, position, listeners)
+        stream = self._streams[run_id] = Stream(run_id, position, {member for member in listeners if member.expect(run_id)})
         stream.task = asyncio.create_task(self._follow(stream), name=f"room {self.conversation_id}")
         return stream
 
