@@ -283,7 +283,8 @@ def _start(
         model=ask.model,
         dashboard=ask.dashboard,
         idempotency_key=key,
-        max_chars=max_chars, attachments=ask.attachments,
+        max_chars=max_chars,
+        attachments=ask.attachments,
     )
 
 

@@ -12,6 +12,9 @@ import structlog
 
 from aliquot.documents.contracts import Bounds, Contents, Kind, Shown
 from aliquot.documents.errors import REFUSALS, BrokenFile, ReaderUnavailable, TooHardToRead
+from aliquot.documents.names import clean_name, content_disposition, kind_of_name
+
+__all__ = ["DocumentsApi", "clean_name", "content_disposition", "kind_of_name"]
 
 log = structlog.get_logger(__name__)
 

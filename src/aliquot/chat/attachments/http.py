@@ -12,7 +12,7 @@ from aliquot.chat.api import ChatApi
 from aliquot.chat.attachments.contracts import Attachment, Link
 from aliquot.chat.attachments.errors import LinkInvalid, UnknownAttachment, UnknownMessage, UploadCut
 from aliquot.chat.attachments.uploads import Upload
-from aliquot.documents.names import content_disposition
+from aliquot.documents.api import content_disposition
 from aliquot.identity.contracts import Principal
 from aliquot.identity.http import IdentityServices, address_of, require
 from aliquot.kernel.ids import parse_id

@@ -20,10 +20,9 @@ from aliquot.chat.attachments.jobs import AttachmentJobs
 from aliquot.chat.attachments.receiving import Received, receive
 from aliquot.chat.attachments.service import Attachments
 from aliquot.chat.attachments.store import AttachmentStore
-from aliquot.documents.api import DocumentsApi
+from aliquot.documents.api import DocumentsApi, clean_name, kind_of_name
 from aliquot.documents.contracts import Contents
 from aliquot.documents.errors import EmptyFile
-from aliquot.documents.names import clean_name, kind_of_name
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id

@@ -15,9 +15,7 @@ def upgrade() -> None:
         "attachment",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("owner_id", sa.Uuid(), nullable=False),
-        sa.Column(
-            "state", sa.String(length=16), nullable=False, comment="storing, clean, not_scanned, quarantined, infected, deleted"
-        ),
+        sa.Column("state", sa.String(length=16), nullable=False, comment="storing, clean, not_scanned, quarantined, infected, deleted"),
         sa.Column("size", sa.BigInteger(), nullable=False, comment="bytes of the file"),
         sa.Column("facts", sa.LargeBinary(), nullable=True, comment="sealed JSON; null once deleted"),
         sa.Column("extract_id", sa.Uuid(), nullable=True, comment="blob with the text, or with the image made for models"),
