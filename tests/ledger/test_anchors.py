@@ -129,7 +129,7 @@ async def test_a_forked_server_is_named_by_the_witness(
         with witness_at(COSIGNER, [key.vkey], tmp_path / "state") as url:
             given = Settings(data_dir=tmp_path, witnesses=(f"{COSIGNER.key.vkey} {url}",))
             site.services.ledger.anchors.witnesses = tuple(witnesses_of(given))
-            outside = Outside(site.services.db, site.services.ledger.anchors, tsa_url=None, stamp_seconds=1)
+            outside = Outside(site.services.db, site.services.ledger, tsa_url=None, stamp_seconds=1)
             await outside.ask_witnesses()
             await grow(site, 300)
             await outside.ask_witnesses()
@@ -144,6 +144,8 @@ async def test_a_forked_server_is_named_by_the_witness(
             assert outside.refused == {}
             await outside.ask_witnesses()
             assert "FORKED" in outside.refused[COSIGNER.name]
+            alerts = (await (await site.client("reviewer")).get("/api/audit?action=log.witness_refused")).json()["items"]
+            assert [alert["reason"] for alert in alerts] == [f"witness:{COSIGNER.name} status:422"]
     with pytest.raises(SettingsError, match="witness"):
         witnesses_of(Settings(data_dir=tmp_path, witnesses=(key.vkey,)))
 
@@ -160,7 +162,7 @@ async def test_checkpoints_are_time_stamped_and_the_stamps_checked(
     async with running_site(seeded_urls, tmp_path / "data", seeded) as site:
         await grow(site, 5)
         with serving(authority) as url:
-            outside = Outside(site.services.db, site.services.ledger.anchors, tsa_url=url, stamp_seconds=0)
+            outside = Outside(site.services.db, site.services.ledger, tsa_url=url, stamp_seconds=0)
             authority.fail = True
             await outside.stamp()  # the authority is broken: nothing is lost, nothing waits
             authority.fail = False
@@ -169,7 +171,7 @@ async def test_checkpoints_are_time_stamped_and_the_stamps_checked(
             assert authority.requests == 2
             await grow(site, 5)
             await outside.stamp()
-        await Outside(site.services.db, site.services.ledger.anchors, tsa_url="http://127.0.0.1:1/", stamp_seconds=0).stamp()
+        await Outside(site.services.db, site.services.ledger, tsa_url="http://127.0.0.1:1/", stamp_seconds=0).stamp()
         bundle, vkey = await exported(site, tmp_path / "b.zip"), site.services.log_keys.current().vkey
     code, report = verified(bundle, vkey=vkey, tsa=tmp_path / "root.pem")
     assert (code, report["timestamps"]["held"], report["timestamps"]["checked"]) == (0, 2, 2)

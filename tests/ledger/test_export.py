@@ -21,6 +21,7 @@ from aliquot.ledger.sequencer import Sequencer
 from aliquot.platform.db import Database
 from aliquot.platform.vault import Vault
 from tests.conftest import ManualClock, Urls
+from tests.faults.tamper.judging import by_javascript, by_python
 from tests.ledger.conftest import append, untriggered
 
 
@@ -70,6 +71,8 @@ async def test_an_export_verifies_and_continues_its_anchor(
         assert archive.read("report.pdf").startswith(b"%PDF-")
     code, report = verify(bundle)
     assert (code, report["key_pinned"]) == (0, False)
+    case = {"bundle": str(bundle), "vkey": log_key.vkey, "anchor": str(tmp_path / "anchor"), "witnesses": [], "strict": False}
+    assert by_javascript([case], tmp_path) == [by_python(bundle, case)]
 
 
 async def test_a_period_exports_an_unbroken_part(

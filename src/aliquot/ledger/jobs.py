@@ -25,7 +25,7 @@ def witnesses_of(settings: Settings) -> Sequence[WitnessKey]:
 
 
 def register_log_chores(loops: Loops, db: Database, ledger: LedgerApi, *, settings: Settings, clock: Clock, rechecker: Rechecker) -> None:
-    outside = Outside(db, ledger.anchors, tsa_url=settings.tsa_url, stamp_seconds=settings.tsa_seconds)
+    outside = Outside(db, ledger, tsa_url=settings.tsa_url, stamp_seconds=settings.tsa_seconds)
 
     async def beat() -> None:
         async with db.begin() as tx:

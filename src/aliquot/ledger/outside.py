@@ -9,7 +9,8 @@ import httpx2
 import structlog
 
 from aliquot.ledger import anchor_store
-from aliquot.ledger.anchors import Anchors
+from aliquot.ledger.api import LedgerApi
+from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.ledger.cosignature import WitnessKey
 from aliquot.ledger.errors import CosignatureRefused, NoCheckpoint, StampRefused
 from aliquot.ledger.note import parse_checkpoint
@@ -25,10 +26,10 @@ _TRIES = 2  # a witness that remembers another size says which: once more with t
 class Outside:
     """What the log asks of others."""
 
-    def __init__(self, db: Database, anchors: Anchors, *, tsa_url: str | None, stamp_seconds: float) -> None:
-        self._db, self._anchors, self._tsa_url, self._stamp_seconds = db, anchors, tsa_url, stamp_seconds
+    def __init__(self, db: Database, ledger: LedgerApi, *, tsa_url: str | None, stamp_seconds: float) -> None:
+        self._db, self._ledger, self._anchors, self._tsa_url, self._stamp_seconds = db, ledger, ledger.anchors, tsa_url, stamp_seconds
         self.refused: dict[str, str] = {}
-        """What a witness said when it refused the log, for health: a fork or a roll-back."""
+        """What a witness said when it refused the log (a fork, a roll-back); an audit event says so too."""
 
     async def ask_witnesses(self) -> None:
         """Have the newest checkpoint cosigned by every witness that has an address."""
@@ -63,8 +64,9 @@ class Outside:
 
     async def _judge(self, witness: WitnessKey, answer: httpx2.Response, note: str) -> None:
         if answer.status_code != 200:
+            if witness.name not in self.refused:
+                await self._alert(witness, answer.status_code)
             self.refused[witness.name] = answer.text[:300]
-            log.error("witness_refused", witness=witness.name, status=answer.status_code)
             return
         try:
             async with self._db.begin() as tx:
@@ -72,6 +74,15 @@ class Outside:
             self.refused.pop(witness.name, None)
         except CosignatureRefused as problem:
             log.error("cosignature_refused", witness=witness.name, code=problem.code)
+
+    async def _alert(self, witness: WitnessKey, status: int) -> None:
+        log.error("witness_refused", witness=witness.name, status=status)
+        record = RecordRef(type="audit_log", id="log")
+        reason = f"witness:{witness.name} status:{status}"
+        async with self._db.begin() as tx:
+            await self._ledger.append(
+                tx, AuditEvent(action="log.witness_refused", actor="system", record=record, reason=reason, outcome="failed")
+            )
 
     async def stamp(self) -> None:
         """Have the newest checkpoint time-stamped, if that is due."""
