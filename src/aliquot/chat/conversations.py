@@ -35,10 +35,6 @@ class Conversations:
         """
         return await self._access.conversation(tx, principal, reference, need)
 
-    async def readable(self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID) -> None:
-        """Raise unless this person may read the conversation with this UUID; for watchers that look again and again."""
-        await self._access.by_id(tx, principal, conversation_id, "read")
-
     async def open_or_create(
         self, tx: Transaction, principal: Principal, reference: str | None, kind: ConversationKind, first_message: str
     ) -> Conversation:

@@ -107,10 +107,6 @@ class RunStore:
         mine = (run.c.conversation_id == conversation_id, run.c.state.in_(_UNFINISHED))
         return [row.id for row in await tx.rows(select(run.c.id).where(*mine))]
 
-    async def owned(self, tx: Transaction, person_id: uuid.UUID, run_id: uuid.UUID) -> Row[Any] | None:
-        """The run, if `person_id` started it."""
-        return await tx.row(select(run).where(run.c.id == run_id, run.c.person_id == person_id))
-
     async def over(self, tx: Transaction, run_id: uuid.UUID) -> bool:
         """True when the run has ended: its last event is in the log."""
         return bool(await tx.scalar(select(run.c.finished_at.is_not(None)).where(run.c.id == run_id)))
