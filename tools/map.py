@@ -10,9 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "map.md"
 LADDER = (
-    "cli", "demo", "web", "worker", "bootstrap.py", "chat", "routing", "lab", "tools", "documents", "models", "policy", "guard", "records",
-    "identity", "ledger",
-    "platform", "kernel",
+    "cli", "demo", "web", "worker", "bootstrap.py", "admin", "chat", "routing", "lab", "tools", "documents", "models", "policy", "guard",
+    "records", "identity", "ledger", "platform", "kernel",
 )  # fmt: skip
 
 HEAD = """# Map of the code
@@ -27,6 +26,7 @@ door), `http.py` (routes), `service.py` (rules), `store.py` (all SQL), `tables.p
 cli · demo
 web | worker
 bootstrap
+admin
 chat
 routing
 lab
