@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from aliquot.admin.api import AdminApi
 from aliquot.chat.api import ChatApi
 from aliquot.chat.attachments.api import FileTools
 from aliquot.chat.live.api import LiveApi
@@ -93,6 +94,7 @@ class Services:
     routing: RoutingApi
     chat: ChatApi
     live: LiveApi
+    admin: AdminApi
     link: ValkeyLink | None
 
     async def describe_call(
@@ -142,6 +144,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
         loops=loops, ledger=ledger, log_keys=key, rechecker=rechecker,
         sequencer=sequencer, identity=identity, signatures=signatures, policy=policy, tools=tools, models=models, lab=lab,
         routing=routing, chat=chat, live=live, link=link,
+        admin=AdminApi(db, identity, models, tools, chat, limiter, settings.limits, metrics, clock),
     )  # fmt: skip
     _register_loops(services)
     return services
@@ -192,6 +195,7 @@ def _register_loops(services: Services) -> None:
 
     services.chat.register_loops(loops)
     services.live.register_loops(loops)
+    services.admin.register_loops(loops)
     register_log_chores(
         loops, db, services.ledger, settings=services.settings, clock=services.clock, rechecker=services.rechecker
     )

@@ -35,6 +35,7 @@ from aliquot.chat.signable import SignableConversations, SignedBranches
 from aliquot.chat.store import ChatStore
 from aliquot.chat.tree.service import Tree
 from aliquot.chat.tree.store import TreeStore
+from aliquot.chat.usage.store import RunUsage
 from aliquot.chat.waiting import Waits
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
@@ -108,6 +109,7 @@ class ChatApi:
         self.search = Search(self._chats, self.access, vault, limiter, settings.limits, clock)
         self.feedback = FeedbackService(FeedbackStore(vault), self.conversations, db, ledger, limiter, settings.limits, clock)
         self.backfill = Backfill(db, vault, jobs)
+        self.usage = RunUsage()
         stores = (self._chats, ExportStore(vault), TreeStore())
         self.exports = Exports(*stores, self.conversations, identity, ledger, jobs, db, clock, settings)
         self.sharing = Sharing(shares, self._chats, self.access, identity, ledger, clock, settings.limits)

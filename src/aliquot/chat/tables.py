@@ -82,6 +82,7 @@ run = Table(
     time_column("created_at"),
     time_column("finished_at", nullable=True),
     Index("ix_run_conversation", "conversation_id", "created_at"),
+    Index("ix_run_created_at", "created_at"),
     Index("ix_run_unfinished", "lease_until", postgresql_where="state IN ('queued', 'running')"),
     Index("uq_run_idempotency_key", "idempotency_key", unique=True, postgresql_where="idempotency_key IS NOT NULL"),
 )

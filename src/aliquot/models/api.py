@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import structlog
@@ -17,7 +17,18 @@ from aliquot.models import store
 from aliquot.models.budget import Budget
 from aliquot.models.config import ModelConfig, load_models
 from aliquot.models.context import TokenEstimator
-from aliquot.models.contracts import ModelDone, ModelEvent, ModelInfo, ModelRequest, Notice, Spending, UsageTotal
+from aliquot.models.contracts import (
+    HourOfPerson,
+    ModelDone,
+    ModelEvent,
+    ModelInfo,
+    ModelRequest,
+    Notice,
+    Spending,
+    UsageBreakdown,
+    UsagePart,
+    UsageTotal,
+)
 from aliquot.models.engine import Engine
 from aliquot.models.errors import ModelNotConfigured, ModelProblem, NoModelForPatientData, ProviderMisbehaved, UnknownModel
 from aliquot.models.lanes import Lane, Queue, Waiting
@@ -192,6 +203,24 @@ class ModelsApi:
             )
             for r in rows
         )
+
+    async def breakdown(self, tx: Transaction, since: datetime, until: datetime, *, people: int) -> UsageBreakdown:
+        """Finished calls started in [since, until) by day, by model and by person; at most `people` of these."""
+        parts: dict[str, list[UsagePart]] = {"day": [], "model": [], "person": []}
+        for r in await store.usage_breakdown(tx, since, until):
+            parts[r.part].append(
+                UsagePart(
+                    of=r.of, calls=r.calls, failed=r.failed, estimated=r.estimated, input_tokens=int(r.input_tokens),
+                    output_tokens=int(r.output_tokens), cost=Decimal(r.cost), currency=r.currency,
+                )
+            )  # fmt: skip
+        return UsageBreakdown(days=tuple(parts["day"]), models=tuple(parts["model"]), people=tuple(parts["person"][:people]))
+
+    async def fullest_hours(self, tx: Transaction, limit: int) -> tuple[HourOfPerson, ...]:
+        """Whose sliding hour of tokens is fullest."""
+        hour = timedelta(hours=1)
+        rows = await store.fullest_hours(tx, self._clock.now(), limit)
+        return tuple(HourOfPerson(person_id=uuid.UUID(r.key), tokens=int(r.tokens), resets_at=r.oldest + hour) for r in rows)
 
     async def sweep(self) -> int:
         """Give back the reservations of dead processes; for a periodic job (every minute). How many there were."""

@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -191,6 +192,40 @@ class Spending:
     currency: str
     hour_tokens: int | None
     hour_tokens_cap: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsagePart:
+    """Finished calls of a period in one currency that share a day, a model or a person: `of` says which."""
+
+    of: str
+    """`2026-11-21` (UTC), the model's name, or a person's id; empty for calls on nobody's account."""
+    calls: int
+    failed: int
+    estimated: int
+    """Calls whose tokens the provider did not report: they are our own estimate."""
+    input_tokens: int
+    output_tokens: int
+    cost: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageBreakdown:
+    """The same calls three times: by day, by model, by person (the most expensive first)."""
+
+    days: tuple[UsagePart, ...]
+    models: tuple[UsagePart, ...]
+    people: tuple[UsagePart, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourOfPerson:
+    """Tokens a person used or reserved in the sliding hour, and when the oldest of them leave it."""
+
+    person_id: uuid.UUID
+    tokens: int
+    resets_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

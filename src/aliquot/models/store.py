@@ -181,6 +181,34 @@ async def usage_by_model(tx: Transaction, since: datetime, until: datetime, pers
     return await tx.rows(statement.where(*where).group_by(c.model).order_by(c.model))
 
 
+_BREAKDOWN = text("""
+    WITH calls AS (SELECT to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, model, CAST(person_id AS text) AS person, currency,
+                          outcome, estimated, input_tokens, output_tokens, cost
+                   FROM model_call WHERE started_at >= :since AND started_at < :until AND state = 'settled')
+    SELECT CASE WHEN GROUPING(day) = 0 THEN 'day' WHEN GROUPING(model) = 0 THEN 'model' ELSE 'person' END AS part,
+           coalesce(day, model, person, '') AS of, currency, count(*) AS calls, count(*) FILTER (WHERE outcome <> 'ok') AS failed,
+           count(*) FILTER (WHERE estimated) AS estimated, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+           sum(cost) AS cost
+    FROM calls GROUP BY GROUPING SETS ((day, currency), (model, currency), (person, currency))
+    ORDER BY part, CASE WHEN GROUPING(day) = 0 THEN day END, sum(cost) DESC, sum(input_tokens + output_tokens) DESC, of
+""")
+
+_HOURS = text("""
+    SELECT key, sum(spent + reserved) AS tokens, min(slot) AS oldest FROM model_meter WHERE scope = 'hour' AND slot > :since
+    GROUP BY key HAVING sum(spent + reserved) > 0 ORDER BY tokens DESC, key LIMIT :limit
+""")
+
+
+async def usage_breakdown(tx: Transaction, since: datetime, until: datetime) -> Sequence[Row[Any]]:
+    """Totals of the calls started in [since, until) per day, per model and per person, each by currency."""
+    return await tx.rows(_BREAKDOWN, {"since": since, "until": until})
+
+
+async def fullest_hours(tx: Transaction, now: datetime, limit: int) -> Sequence[Row[Any]]:
+    """The people with the most tokens in their sliding hour."""
+    return await tx.rows(_HOURS, {"since": minute_slot(now) - timedelta(hours=1), "limit": limit})
+
+
 async def default_name(tx: Transaction) -> str | None:
     value: str | None = await tx.scalar(select(model_default.c.name).where(model_default.c.id == 1))
     return value

@@ -94,6 +94,7 @@ class Limits(BaseSettings):
     signature_reason_chars: int = Field(1_000, ge=1)
     signed_record_bytes: int = Field(8_000_000, ge=1_000)
     signed_messages: int = Field(2_000, ge=1)
+    usage_days: int = Field(92, ge=1)
     disk_low_bytes: int = Field(2_000_000_000, ge=0)
     disk_full_bytes: int = Field(100_000_000, ge=0)
 
@@ -152,6 +153,10 @@ class Settings(BaseSettings):
     demo_password: SecretStr | None = None
     models: Path | None = None
     root_key: SecretStr | None = None
+    root_key_next: SecretStr | None = None
+    """During a rotation: the root key that follows `root_key`."""
+    kms: str | None = Field(None, max_length=300, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """`package.module:callable` of the plug-in that wraps the root key (`platform.root_keys.KeyWrapper`)."""
     origins: tuple[str, ...] = ()
     public_url: str | None = None
     trusted_proxies: tuple[str, ...] = ()

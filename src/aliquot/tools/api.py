@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select
@@ -20,7 +21,7 @@ from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import Approval, Query, ToolFacts
 from aliquot.tools import store
 from aliquot.tools.breaker import Breakers
-from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, Tool, ToolContext, ToolInfo
+from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, Tool, ToolContext, ToolInfo, ToolPattern, ToolUsage
 from aliquot.tools.dashboards import Dashboards
 from aliquot.tools.executing import Executions
 from aliquot.tools.executor import Executor, Sleep
@@ -88,6 +89,21 @@ class ToolsApi:
         for name in await store.names_called(tx, runs):
             used.update(known.get(name, (f"tool.{name}",)))
         return frozenset(used)
+
+    async def usage(self, tx: Transaction, since: datetime, until: datetime, limit: int) -> tuple[ToolUsage, ...]:
+        """The tools called in [since, until), the most used first."""
+        return tuple(
+            ToolUsage(
+                tool=r.tool, calls=r.calls, ok=r.ok, failed=r.failed, denied=r.denied, unknown=r.unknown, p50_ms=_ms(r.p50_ms),
+                p95_ms=_ms(r.p95_ms), waiting=r.calls - r.ok - r.failed - r.denied - r.unknown,
+            )
+            for r in await store.usage(tx, since, until, limit)
+        )  # fmt: skip
+
+    async def patterns(self, tx: Transaction, runs: Select[Any], limit: int) -> tuple[tuple[ToolPattern, ...], int]:
+        """Which tools were used together in the runs whose ids `runs` selects, the most frequent first; in how many of them any was."""
+        rows = await store.patterns(tx, runs, limit)
+        return tuple(ToolPattern(tools=tuple(r.tools), runs=r.runs) for r in rows), int(rows[0].total) if rows else 0
 
     def fingerprint(self) -> str:
         """Hash over all tools: changes when one vanishes or its schema, effect or permissions change."""
@@ -165,3 +181,7 @@ class ToolsApi:
     async def drain(self, seconds: float) -> None:
         """At shutdown: let calls in flight come to their end for at most `seconds`."""
         await self._executions.drain(seconds)
+
+
+def _ms(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 1)

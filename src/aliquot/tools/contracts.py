@@ -144,6 +144,31 @@ class ReadyCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolUsage:
+    """Calls of one tool in a period. Durations from the start of execution to its end, in milliseconds; None when none was executed."""
+
+    tool: str | None
+    """None: names no tool has."""
+    calls: int
+    ok: int
+    failed: int
+    denied: int
+    unknown: int
+    waiting: int
+    """Proposed, waiting for a decision or executing."""
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolPattern:
+    """A set of tools that was used together, and in how many runs."""
+
+    tools: tuple[str, ...]
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
     """What a call would do and whether it would be allowed; nothing was changed and no approval was made."""
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row, Select, and_, extract, func, select, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from aliquot.platform.db import Transaction
 from aliquot.tools.tables import tool_call
@@ -74,6 +74,28 @@ async def names_called(tx: Transaction, runs: Select[Any]) -> list[str]:
     """Names of the tools called in these runs, except where the policy denied the call."""
     called = (tool_call.c.run_id.in_(runs), tool_call.c.tool.is_not(None), tool_call.c.state != "denied")
     return [row.tool for row in await tx.rows(select(tool_call.c.tool).distinct().where(*called))]
+
+
+async def usage(tx: Transaction, since: datetime, until: datetime, limit: int) -> Sequence[Row[Any]]:
+    """Counts and durations of the calls made in [since, until), per tool, the most used first."""
+    c = tool_call.c
+    took = extract("epoch", c.finished_at - c.started_at) * 1000
+    executed = and_(c.started_at.is_not(None), c.finished_at.is_not(None))
+    counts = [func.count().filter(c.state == state).label(state) for state in _FINISHED]
+    times = [func.percentile_cont(p).within_group(took).filter(executed).label(name) for p, name in ((0.5, "p50_ms"), (0.95, "p95_ms"))]
+    calls = func.count().label("calls")
+    chosen = select(c.tool, calls, *counts, *times).where(c.created_at >= since, c.created_at < until)
+    return await tx.rows(chosen.group_by(c.tool).order_by(calls.desc(), c.tool).limit(limit))
+
+
+async def patterns(tx: Transaction, runs: Select[Any], limit: int) -> Sequence[Row[Any]]:
+    """Which tools were called together in a run, in how many of these runs, and `total`: in how many any was."""
+    c = tool_call.c
+    names = func.array_agg(aggregate_order_by(c.tool.distinct(), c.tool)).label("tools")
+    of_run = select(names).where(c.run_id.in_(runs), c.tool.is_not(None)).group_by(c.run_id).subquery()
+    count = func.count().label("runs")
+    chosen = select(of_run.c.tools, count, func.sum(func.count()).over().label("total"))
+    return await tx.rows(chosen.group_by(of_run.c.tools).order_by(count.desc(), of_run.c.tools).limit(limit))
 
 
 async def allow(tx: Transaction, call: uuid.UUID, *, policy_version: str) -> None:

@@ -27,6 +27,7 @@ tool_call = Table(
     time_column("started_at", nullable=True),
     time_column("finished_at", nullable=True),
     CheckConstraint("state IN ('proposed', 'waiting', 'executing', 'ok', 'failed', 'denied', 'unknown')", name="state"),
+    Index("ix_tool_call_created_at", "created_at"),
     Index("uq_tool_call_idempotency_key", "idempotency_key", unique=True),
     Index("uq_tool_call_approval_id", "approval_id", unique=True, postgresql_where="approval_id IS NOT NULL"),
     Index("ix_tool_call_run_id", "run_id", postgresql_where="run_id IS NOT NULL"),

@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import aliquot
+from aliquot.admin.http import router as admin_router
 from aliquot.bootstrap import Background, Services
 from aliquot.chat.attachments.http import router as attachments_router
 from aliquot.chat.export.http import router as export_router
@@ -35,7 +36,6 @@ from aliquot.tools.http import router as tools_router
 from aliquot.web.agui import router as agui_router
 from aliquot.web.aliases import Aliases
 from aliquot.web.health import router as health_router
-from aliquot.web.limits import router as limits_router
 from aliquot.web.live import router as live_router
 from aliquot.web.openai import error_shape
 from aliquot.web.openai import router as openai_router
@@ -47,7 +47,7 @@ from aliquot.web.wire.vercel import VercelEncoder
 log = structlog.get_logger(__name__)
 
 _ROUTERS = (
-    health_router, limits_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
+    health_router, admin_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
     signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
     feedback_router, tool_calls_router, live_router, agui_router, attachments_router,
 )  # fmt: skip
