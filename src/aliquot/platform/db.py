@@ -77,7 +77,7 @@ class Transaction:
 
         For changes whose outcome is of no interest. It travels together with the next statement that is waited for.
         """
-        await self._session.cursor.execute(*render(statement, params))
+        await self._session.send(*render(statement, params))
 
     @property
     def sent_rows(self) -> int:
@@ -86,7 +86,7 @@ class Transaction:
 
     async def send_text(self, sql: str, params: Sequence[Any]) -> None:
         """`send` for fixed SQL text with `%s` parameters, where building an expression would cost more than running it."""
-        await self._session.cursor.execute(sql, params)
+        await self._session.send(sql, params)
 
     async def row(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Row[Any] | None:
         """The only row of the result, or None. Raises when there are several."""
@@ -102,12 +102,12 @@ class Transaction:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator["Transaction"]:
         """A part of this transaction that can fail alone. After-commit effects registered on it are dropped."""
-        async with self._session.conn.transaction():
+        async with self._session.savepoint():
             yield Transaction(self._session)
 
     async def commit(self) -> None:
         """For `Database` and `Connection` only."""
-        await self._session.conn.commit()
+        await self._session.commit()
         self._rows = self._session.cursor.rowcount
 
     def after_commit(self, effect: Callable[[], None]) -> None:
@@ -136,7 +136,7 @@ class Connection:
             yield tx
         except BaseException:
             if not self._session.conn.closed:
-                await self._session.conn.rollback()
+                await self._session.roll_back()
             raise
         await tx.commit()
         tx.run_effects()
