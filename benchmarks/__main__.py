@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-MODULES = ("streams", "ledger", "policy", "routing")
+MODULES = ("streams", "ledger", "policy", "routing", "keys")
 TARGET = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 

@@ -71,7 +71,7 @@ def test_a_subject_made_by_another_process_is_found(tmp_path: Path) -> None:
     one.ensure_subject(subject)
     two.ensure_subject(subject)
     assert two.open(one.seal(subject, b"x", aad="a"), aad="a") == b"x"
-    assert (tmp_path / "subjects").stat().st_size == 2 * (16 + 12 + 48)
+    assert (tmp_path / "subjects").stat().st_size == 3 * (16 + 12 + 48)  # and two of the site
 
 
 @pytest.mark.parametrize("cut", range(1, 76, 15))
@@ -87,6 +87,34 @@ def test_a_crash_while_appending_a_key_loses_no_other(tmp_path: Path, cut: int) 
     later = uuid.uuid4()
     again.ensure_subject(later)
     assert Vault(ROOT, tmp_path).open(again.seal(later, b"y", aad="a"), aad="a") == b"y"
+
+
+def test_a_process_that_looked_away_for_two_erasures_notices_them(tmp_path: Path) -> None:
+    one, two = Vault(ROOT, tmp_path), Vault(ROOT, tmp_path)
+    subjects = [uuid.uuid4() for _ in range(6)]
+    for subject in subjects:
+        one.ensure_subject(subject)
+    sealed = [one.seal(subject, b"gone", aad="a") for subject in subjects]
+    assert [two.open(each, aad="a") for each in sealed] == [b"gone"] * 6
+    for first, second in zip(subjects[::2], subjects[1::2], strict=True):
+        old = (tmp_path / "subjects").read_bytes()
+        one.erase(first)
+        one.erase(second)  # a file system gives the number of the first file to the third one, if nobody holds it
+        assert first.bytes in old
+        for each in sealed[: 2 * (subjects.index(second) // 2 + 1)]:
+            with pytest.raises(Erased):
+                two.open(each, aad="a")
+    two.forget_erased()
+    assert not two.knows(subjects[0])
+    assert two.knows(SITE)
+
+
+def test_the_site_s_own_keys_are_never_destroyed(vault: Vault) -> None:
+    for own in (SITE, uuid.UUID(int=1)):
+        with pytest.raises(ValueError, match="never"):
+            vault.erase(own)
+    with pytest.raises(Erased):
+        vault.seal(uuid.UUID(int=1), b"x", aad="a")  # it derives keys and seals nothing
 
 
 def test_the_wrong_root_key_is_said_at_once(tmp_path: Path) -> None:

@@ -123,8 +123,9 @@ def _require_new(settings: Settings) -> None:
         raise SettingsError(f"{settings.data_dir} is in use (it holds {found[0]}): restore into a new data folder")
     if (settings.keys_dir / "subjects").exists():
         raise SettingsError(f"{settings.keys_dir} holds subject keys already: restore into a new data folder")
-    if settings.root_key is None and not (settings.keys_dir / "root").is_file():
-        raise SettingsError(f"the root key is missing: put it back as {settings.keys_dir / 'root'} (0600), or set ALIQUOT_ROOT_KEY")
+    root = settings.keys_dir / ("root" if settings.kms is None else "root.wrapped")
+    if settings.root_key is None and not root.is_file():
+        raise SettingsError(f"the root key is missing: put it back as {root} (0600), or set ALIQUOT_ROOT_KEY")
 
 
 def _put_keys(settings: Settings, keys: Path) -> None:

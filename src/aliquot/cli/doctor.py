@@ -93,7 +93,7 @@ def _keys(settings: Settings) -> str:
     loose = [p.name for p in folder.iterdir() if p.is_file() and stat.S_IMODE(p.stat().st_mode) & 0o077 and p.name != "subjects.lock"]
     if loose:
         raise SettingsError(f"{folder / loose[0]} can be read by others: chmod 600 it")
-    if not (folder / "root").exists() and settings.root_key is None:
+    if not (folder / ("root" if settings.kms is None else "root.wrapped")).exists() and settings.root_key is None:
         return "no root key yet; the first start makes it"
     open_vault(settings)
     return "the root key opens the subject keys"

@@ -15,8 +15,9 @@ from aliquot.platform import migrate
 from aliquot.platform.db import libpq_url
 from aliquot.platform.fingerprint import require_same_keys
 from aliquot.platform.postgres import LOGINS, OWNER, SUPERUSER, DataFolderLock, EmbeddedPostgres
+from aliquot.platform.root_keys import RootKeyError, root_keys
 from aliquot.platform.settings import Settings, SettingsError
-from aliquot.platform.vault import RootKeyError, Vault, load_root_key
+from aliquot.platform.vault import Vault
 
 log = structlog.get_logger(__name__)
 
@@ -134,9 +135,10 @@ def _data_folder(settings: Settings) -> Path:
 
 def open_vault(settings: Settings) -> Vault:
     """The keys of the data folder. Raises RootKeyError for those that are missing, damaged or cannot be read."""
-    configured = settings.root_key.get_secret_value() if settings.root_key else None
+    configured, following = (key.get_secret_value() if key else None for key in (settings.root_key, settings.root_key_next))
     try:
-        return Vault(load_root_key(configured, settings.keys_dir), settings.keys_dir)
+        roots = root_keys(settings.keys_dir, configured=configured, following=following, kms=settings.kms)
+        return Vault(roots, settings.keys_dir)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         where = getattr(error, "filename", None) or settings.keys_dir / "root"

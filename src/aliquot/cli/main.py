@@ -10,6 +10,7 @@ import aliquot
 from aliquot.cli.backup import backup, restore
 from aliquot.cli.chat.command import chat
 from aliquot.cli.common import read_settings, sentences
+from aliquot.cli.keys import app as keys
 from aliquot.cli.log import app as log
 from aliquot.cli.models import app as models
 from aliquot.cli.user import app as user
@@ -21,6 +22,7 @@ db = typer.Typer(help="The database schema.", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(user, name="user")
 app.add_typer(log, name="log")
+app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
 app.command()(chat)
 app.command()(backup)

@@ -1,36 +1,35 @@
 """Keys and encryption at rest (DESIGN §5): a root key wraps one data key per subject; everything a person or model wrote is
 AES-256-GCM with the row's identity as associated data.
 
-Wrapped subject keys live in `keys/subjects` under the data folder, never in PostgreSQL: an append-only file of fixed-size
-records, fsynced on every change and shared by the processes of one host under an flock. Erasing a subject rewrites the
-file without its record.
+Wrapped subject keys are in a `key_store`, never in PostgreSQL; the root key comes from `root_keys`. Erasing a subject destroys its
+key. Keys for other purposes are derived from a secret of the site that lies among the subject keys, so that they survive a
+rotation of the root key.
 """
 
-import base64
-import binascii
-import fcntl
 import hashlib
 import hmac
 import os
 import secrets
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from aliquot.kernel.problems import Problem
+from aliquot.platform.key_store import NONCE, KeyFile
+from aliquot.platform.root_keys import GivenRootKeys, RootKeyError, RootKeys, load_root_key
+
+__all__ = ["SITE", "Damaged", "Erased", "RootKeyError", "Vault", "load_root_key", "rewrap"]
 
 SITE = uuid.UUID(int=0)
 """The subject of what belongs to no person: settings, shared laboratory records."""
+_DERIVING = uuid.UUID(int=1)
+"""Not a subject: the secret that `derive` derives from."""
+_KEPT = (SITE, _DERIVING)
 
-_NONCE = 12
 _NONCES = 256
-_WRAPPED = _NONCE + 32 + 16
-_RECORD = 16 + _WRAPPED
 _VERSION = b"\x01"
 
 
@@ -46,35 +45,31 @@ class Damaged(Problem):
     code, status, sentence = "content_damaged", 500, "Stored content is damaged and was not shown."
 
 
-class RootKeyError(Exception):
-    """The root key is missing, malformed, or not the one the subject keys were wrapped with."""
-
-
 class Vault:
-    """Seals and opens content, derives keys. Thread-safe; all methods are quick (no network)."""
+    """Seals and opens content, derives keys. Thread-safe. Everything is quick except `ensure_subject`, `erase` and `rotate_root`,
+    which wait for the disk."""
 
-    def __init__(self, root_key: bytes, folder: Path) -> None:
-        if len(root_key) != 32:
-            raise RootKeyError("the root key must be 32 bytes")
-        self._root = root_key
-        self._path = folder / "subjects"
-        self._watched = str(self._path)
+    def __init__(self, root: bytes | RootKeys, folder: Path) -> None:
+        """`root`: the key itself, or where it comes from. Raises RootKeyError."""
+        self._roots: RootKeys = GivenRootKeys(root) if isinstance(root, bytes) else root
+        self._store = KeyFile(folder)
+        self._wrapped: dict[bytes, bytes] = {}
         self._keys: dict[uuid.UUID, tuple[bytes, AESGCM]] = {}
         self._nonces: list[bytes] = []
-        self._seen = 0
-        self._inode = -1
         self._lock = threading.Lock()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path.touch(mode=0o600)
-        with self._lock, self._locked(fcntl.LOCK_EX):
-            self._drop_torn_tail()
-            self._read_new()
-        if SITE not in self._keys:
-            self.ensure_subject(SITE)
+        with self._lock, self._store.locked(alone=True):
+            self._wrapped = self._store.read(anew=True)
+            self._root = self._settled_root()
+            if _DERIVING.bytes not in self._wrapped:
+                # Installations made before there was such a secret derived from the root key itself.
+                self._add(_DERIVING, self._root if self._wrapped else secrets.token_bytes(32))
+            if SITE.bytes not in self._wrapped:
+                self._add(SITE, secrets.token_bytes(32))
+            self._deriving = self._unwrapped(_DERIVING)
 
     def derive(self, purpose: str) -> bytes:
-        """32 bytes for `purpose`, derived from the root key (HMAC-SHA256); the same on every host of the site."""
-        return hmac.digest(self._root, b"aliquot/derive/" + purpose.encode(), "sha256")
+        """32 bytes for `purpose` (HMAC-SHA256), the same wherever the site's keys are; a new root key does not change them."""
+        return hmac.digest(self._deriving, b"aliquot/derive/" + purpose.encode(), "sha256")
 
     def derive_for(self, subject: uuid.UUID, purpose: str) -> bytes:
         """32 bytes for `purpose`, derived from the subject's own key: what was made with them means nothing once the subject is
@@ -85,19 +80,10 @@ class Vault:
         """Make a data key for `subject` unless it has one. Durable when it returns."""
         if subject in self._keys:
             return
-        with self._lock, self._locked(fcntl.LOCK_EX):
-            self._read_new()
-            if subject in self._keys:
-                return
-            key = secrets.token_bytes(32)
-            nonce = secrets.token_bytes(_NONCE)
-            record = subject.bytes + nonce + AESGCM(self._root).encrypt(nonce, key, b"subject" + subject.bytes)
-            with self._path.open("ab") as file:
-                file.write(record)
-                file.flush()
-                os.fsync(file.fileno())
-            self._keys[subject] = (key, AESGCM(key))
-            self._seen += _RECORD
+        with self._lock, self._store.locked(alone=True):
+            self._catch_up()
+            if subject.bytes not in self._wrapped:
+                self._add(subject, secrets.token_bytes(32))
 
     def seal(self, subject: uuid.UUID, plaintext: bytes, *, aad: str) -> bytes:
         """Encrypt under the subject's key. `aad` names the place, e.g. `message.body:<id>`; only the same `aad` opens it."""
@@ -107,16 +93,16 @@ class Vault:
     def open(self, sealed: bytes, *, aad: str) -> bytes:
         """The plaintext of `sealed`. Raises Erased when the key is gone, Damaged when it does not authenticate."""
         subject = self.subject_of(sealed)
-        nonce = sealed[17 : 17 + _NONCE]
+        nonce = sealed[17 : 17 + NONCE]
         try:
-            return self._key(subject)[1].decrypt(nonce, sealed[17 + _NONCE :], aad.encode())
+            return self._key(subject)[1].decrypt(nonce, sealed[17 + NONCE :], aad.encode())
         except InvalidTag as error:
             raise Damaged from error
 
     @staticmethod
     def subject_of(sealed: bytes) -> uuid.UUID:
         """Under whose key `sealed` is. Raises Damaged for what is no sealed content."""
-        if len(sealed) < 17 + _NONCE + 16 or sealed[:1] != _VERSION:
+        if len(sealed) < 17 + NONCE + 16 or sealed[:1] != _VERSION:
             raise Damaged
         return uuid.UUID(bytes=bytes(sealed[1:17]))
 
@@ -125,123 +111,143 @@ class Vault:
         key = hmac.digest(self._key(subject)[0], b"aliquot/commit", "sha256")
         return hmac.new(key, plaintext, hashlib.sha256).hexdigest(), str(subject)
 
+    def knows(self, subject: uuid.UUID) -> bool:
+        """Whether the subject has a key."""
+        try:
+            self._key(subject)
+        except Erased:
+            return False
+        return True
+
     def erase(self, subject: uuid.UUID) -> None:
-        """Destroy the subject's key: everything sealed under it becomes unreadable. Durable when it returns."""
-        with self._lock, self._locked(fcntl.LOCK_EX):
-            data = self._path.read_bytes()
-            kept = b"".join(r for r in _records(data) if r[:16] != subject.bytes)
-            replacement = self._path.with_suffix(".new")
-            with replacement.open("wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.write(kept)
-                file.flush()
-                os.fsync(file.fileno())
-            replacement.rename(self._path)
-            _fsync_folder(self._path.parent)
+        """Destroy the subject's key: everything sealed under it becomes unreadable. Durable when it returns; repeating it does
+        nothing. Raises ValueError for the site's own keys."""
+        if subject in _KEPT:
+            raise ValueError("the site's own keys are never destroyed")
+        with self._lock, self._store.locked(alone=True):
+            self._catch_up()
+            if subject.bytes in self._wrapped:
+                del self._wrapped[subject.bytes]
+                self._store.replace(self._wrapped)
+                self._reload()
+
+    def forget_erased(self) -> None:
+        """Drop the keys that another process destroyed. Every seal and open does it first; an idle process does it by a loop."""
+        if self._store.replaced():
+            with self._lock, self._store.locked(alone=False):
+                self._reload()
+
+    def rotate_root(self) -> int:
+        """Wrap all keys with a new root key and put it into force; how many keys. A crash leaves the old state or the new one.
+
+        Raises RootKeyError when the root keys cannot be replaced from here and none was staged.
+        """
+        with self._lock, self._store.locked(alone=True):
             self._reload()
+            fresh = self._roots.staged()
+            if fresh is None:
+                fresh = secrets.token_bytes(32)
+            self._roots.stage(fresh)
+            self._store.replace(rewrap(self._wrapped, self._root, fresh))
+            self._roots.adopt()
+            self._root = fresh
+            self._reload()
+            return len(self._wrapped)
+
+    def _settled_root(self) -> bytes:
+        """The root key in force. A rotation that was interrupted is finished, or forgotten if it came to nothing."""
+        root, staged = self._roots.load(), self._roots.staged()
+        if staged is not None and self._wrapped and not self._opens(root) and self._opens(staged):
+            self._roots.adopt()
+            return staged
+        if not self._opens(root):
+            raise RootKeyError("the subject keys were wrapped with another root key, or the key file is damaged")
+        if staged is not None:
+            self._roots.discard()
+        return root
+
+    def _opens(self, root: bytes) -> bool:
+        """Whether `root` opens the keys; one of them stands for all, because all are wrapped at once."""
+        if not self._wrapped:
+            return True
+        probe = SITE.bytes if SITE.bytes in self._wrapped else next(iter(self._wrapped))
+        try:
+            _unwrap(AESGCM(root), probe, self._wrapped[probe])
+        except InvalidTag:
+            return False
+        return True
 
     def _nonce(self) -> bytes:
         """12 random bytes; drawn in blocks, because asking the kernel costs as much as encrypting a short text."""
         try:
             return self._nonces.pop()
         except IndexError:
-            block = os.urandom(_NONCE * _NONCES)
-            self._nonces += [block[at : at + _NONCE] for at in range(0, len(block), _NONCE)]
-            return os.urandom(_NONCE)
+            block = os.urandom(NONCE * _NONCES)
+            self._nonces += [block[at : at + NONCE] for at in range(0, len(block), NONCE)]
+            return os.urandom(NONCE)
 
     def _key(self, subject: uuid.UUID) -> tuple[bytes, AESGCM]:
-        self._notice_erasure()
+        if self._store.replaced():
+            self.forget_erased()
         key = self._keys.get(subject)
-        if key is None:
-            with self._lock, self._locked(fcntl.LOCK_SH):
-                self._read_new()
-            key = self._keys.get(subject)
-        if key is None:
-            raise Erased
-        return key
+        return key if key is not None else self._found(subject)
 
-    def _notice_erasure(self) -> None:
-        """Another process erased a subject: the file was replaced, so read it anew and forget the key."""
-        if os.stat(self._watched).st_ino != self._inode:  # noqa: PTH116 - at every seal and open; pathlib takes ten times as long
-            with self._lock, self._locked(fcntl.LOCK_SH):
-                self._reload()
+    def _found(self, subject: uuid.UUID) -> tuple[bytes, AESGCM]:
+        with self._lock:
+            if subject.bytes not in self._wrapped:
+                with self._store.locked(alone=False):
+                    self._catch_up()
+            if subject.bytes not in self._wrapped or subject == _DERIVING:
+                raise Erased
+            try:
+                key = self._unwrapped(subject)
+            except InvalidTag as error:
+                raise Damaged from error
+            self._keys[subject] = key, AESGCM(key)
+            return self._keys[subject]
+
+    def _unwrapped(self, subject: uuid.UUID) -> bytes:
+        return _unwrap(AESGCM(self._root), subject.bytes, self._wrapped[subject.bytes])
+
+    def _add(self, subject: uuid.UUID, key: bytes) -> None:
+        nonce = secrets.token_bytes(NONCE)
+        wrapped = nonce + AESGCM(self._root).encrypt(nonce, key, b"subject" + subject.bytes)
+        self._store.add(subject.bytes, wrapped)
+        self._wrapped[subject.bytes] = wrapped
+
+    def _catch_up(self) -> None:
+        if self._store.replaced():
+            self._reload()
+        else:
+            self._wrapped |= self._store.read(anew=False)
 
     def _reload(self) -> None:
+        """Another process destroyed a key or wrapped all anew: forget what was unwrapped."""
+        self._wrapped = self._store.read(anew=True)
         self._keys.clear()
-        self._seen = 0
-        self._read_new()
+        if not self._opens(self._root):
+            self._root = self._newer_root()
 
-    def _read_new(self) -> None:
-        with self._path.open("rb") as file:
-            self._inode = os.fstat(file.fileno()).st_ino
-            file.seek(self._seen)
-            data = file.read()
-        for record in _records(data):
-            subject = uuid.UUID(bytes=record[:16])
-            nonce = record[16 : 16 + _NONCE]
-            try:
-                key = AESGCM(self._root).decrypt(nonce, record[16 + _NONCE :], b"subject" + record[:16])
-            except InvalidTag as error:
-                raise RootKeyError("the subject keys were wrapped with another root key, or the key file is damaged") from error
-            self._keys[subject] = (key, AESGCM(key))
-            self._seen += _RECORD
-
-    def _drop_torn_tail(self) -> None:
-        """A crash while appending leaves an incomplete last record; its key was never used, so it is cut off."""
-        size = self._path.stat().st_size
-        if size % _RECORD:
-            with self._path.open("r+b") as file:
-                file.truncate(size - size % _RECORD)
-                os.fsync(file.fileno())
-
-    @contextmanager
-    def _locked(self, mode: int) -> Iterator[None]:
-        with (self._path.parent / "subjects.lock").open("a") as file:
-            fcntl.flock(file, mode)
-            yield
+    def _newer_root(self) -> bytes:
+        for root in (self._roots.load(), self._roots.staged()):
+            if root is not None and self._opens(root):
+                return root
+        raise RootKeyError("the subject keys were wrapped with another root key, or the key file is damaged")
 
 
-def _records(data: bytes) -> Iterator[bytes]:
-    return (data[at : at + _RECORD] for at in range(0, len(data) - len(data) % _RECORD, _RECORD))
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def rewrap(keys: dict[bytes, bytes], old: bytes, new: bytes) -> dict[bytes, bytes]:
+    """All wrapped keys, wrapped with `new` instead of `old`. Raises RootKeyError for one that does not open. Pure but for chance."""
+    opening, closing = AESGCM(old), AESGCM(new)
+    nonces = os.urandom(NONCE * len(keys))
+    result = {}
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        for n, (subject, wrapped) in enumerate(keys.items()):
+            nonce, name = nonces[n * NONCE : (n + 1) * NONCE], b"subject" + subject
+            result[subject] = nonce + closing.encrypt(nonce, opening.decrypt(wrapped[:NONCE], wrapped[NONCE:], name), name)
+    except InvalidTag as error:
+        raise RootKeyError("a subject key is damaged: nothing was rotated; restore the newest keys back-up first") from error
+    return result
 
 
-def load_root_key(configured: str | None, folder: Path) -> bytes:
-    """The root key: from the settings (64 hex digits or base64 of 32 bytes), else `folder/root`, made at the first start.
-
-    Raises RootKeyError with a sentence for the administrator.
-    """
-    if configured:
-        return _parse_root_key(configured.strip(), "ALIQUOT_ROOT_KEY")
-    path = folder / "root"
-    if path.exists():
-        return _parse_root_key(path.read_text().strip(), str(path))
-    if (folder / "subjects").exists():
-        raise RootKeyError(f"{path} is missing, but keys wrapped with it exist: restore it from its safe place")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key = secrets.token_bytes(32)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    _fsync_folder(folder)
-    return key
-
-
-def _parse_root_key(text: str, where: str) -> bytes:
-    for decode in (bytes.fromhex, lambda t: base64.b64decode(t, validate=True)):
-        try:
-            key = decode(text)
-        except (ValueError, binascii.Error):
-            continue
-        if len(key) == 32:
-            return key
-    raise RootKeyError(f"{where} does not hold a root key (64 hexadecimal digits, or base64 of 32 bytes)")
+def _unwrap(root: AESGCM, subject: bytes, wrapped: bytes) -> bytes:
+    return root.decrypt(wrapped[:NONCE], wrapped[NONCE:], b"subject" + subject)
