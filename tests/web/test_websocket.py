@@ -46,3 +46,18 @@ async def test_a_question_is_heard_from_the_message_to_the_whole_answer(model_si
     stored = (await client.get("/api/conversations/conv_1/messages")).json()["items"]
     assert [m["content"] for m in stored] == ["PCR-02 is ready.", "Is PCR-02 ready?"]
     assert stored[0]["id"] == done["message_id"]
+
+
+async def test_a_message_brings_files_of_its_author_only(site: Site) -> None:  # noqa: F811
+    client, other = await site.client("scientist"), await site.client("viewer")
+    mine, theirs = [
+        (await person.post("/api/attachments", files={"file": ("a.txt", b"hello", "text/plain")})).json()["id"]
+        for person in (client, other)
+    ]
+    async with connected(site, token(client), "files") as ws:
+        await ws.send("message", content="Read this", attachmentIds=[theirs])
+        assert (await ws.until("error"))["code"] == "unknown_attachment"
+        await ws.send("message", content="Read this", attachment_ids=[mine])
+        message = await ws.until("message")
+    listed = (await client.get(f"/api/messages/{message['id']}/attachments")).json()
+    assert [item["id"] for item in listed.get("items", listed.get("attachments", []))] == [mine]

@@ -224,7 +224,7 @@ class Connection:
             self.principal = await self.recheck(tx)
             request = StartRun(
                 principal=self.principal, message=frame.content, conversation=self.reference, parent_id=frame.parent_id, model=frame.model,
-                idempotency_key=frame.client_id,
+                idempotency_key=frame.client_id, attachments=frame.attachment_ids,
             )  # fmt: skip
             started = await self._runs.start(tx, request)
         if frame.client_id is not None:

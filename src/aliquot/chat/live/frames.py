@@ -34,6 +34,7 @@ class MessageFrame(Body):
     client_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     parent_id: uuid.UUID | None = None
     model: Annotated[str, Field(max_length=200)] | None = None
+    attachment_ids: Annotated[tuple[uuid.UUID, ...], Field(max_length=20)] = ()
 
 
 class TypingFrame(Body):
