@@ -196,9 +196,7 @@ def _register_loops(services: Services) -> None:
     services.chat.register_loops(loops)
     services.live.register_loops(loops)
     services.admin.register_loops(loops)
-    register_log_chores(
-        loops, db, services.ledger, settings=services.settings, clock=services.clock, rechecker=services.rechecker
-    )
+    register_log_chores(loops, db, services.ledger, settings=services.settings, clock=services.clock, rechecker=services.rechecker)
     loops.register("lab.advance", 1.0, advance_lab)
     loops.register("policy.expire", 15.0, expire_approvals)
     loops.register("identity.clean", 600.0, clean_identity)

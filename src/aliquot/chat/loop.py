@@ -215,9 +215,7 @@ class AgentLoop:
 def _uses(route: Route) -> list[dict[str, str]]:
     """The calls a route leads to; the last one carries what has to be said of the rest."""
     followed = [one for one in (route, *route.also) if one.accepted and one.tool is not None]
-    uses = [
-        {"call_id": new_call_id(), "name": str(one.tool), "arguments": canonical_json(one.arguments).decode()} for one in followed
-    ]
+    uses = [{"call_id": new_call_id(), "name": str(one.tool), "arguments": canonical_json(one.arguments).decode()} for one in followed]
     if note := unaided.remark(route):
         uses[-1]["remark"] = note
     return uses

@@ -230,9 +230,7 @@ class ChatStore:
         rows = await tx.rows(statement.order_by(c.created_at.desc(), c.id.desc()).limit(limit))
         return [self.open_message(row) for row in rows]
 
-    async def in_branches(
-        self, tx: Transaction, conversation_id: uuid.UUID, message_id: uuid.UUID, heads: Sequence[uuid.UUID]
-    ) -> bool:
+    async def in_branches(self, tx: Transaction, conversation_id: uuid.UUID, message_id: uuid.UUID, heads: Sequence[uuid.UUID]) -> bool:
         """Whether the message lies on the way from the first message to one of `heads`."""
         c = message.c
         up = select(c.id, c.parent_id).where(c.conversation_id == conversation_id, c.id.in_(heads)).cte("up", recursive=True)

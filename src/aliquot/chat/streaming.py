@@ -30,17 +30,13 @@ class Encoder(Protocol):
     def end(self) -> bytes: ...
 
 
-def stream(
-    chat: ChatApi, run_id: uuid.UUID, encoder: Encoder, *, after: int = 0, reader: Principal | None = None
-) -> StreamingResponse:
+def stream(chat: ChatApi, run_id: uuid.UUID, encoder: Encoder, *, after: int = 0, reader: Principal | None = None) -> StreamingResponse:
     """The run's events from `after` on, as long as `reader` may see them. Closing the connection stops only this stream, never the run."""
     headers = _HEADERS | encoder.headers | {"X-Run-Id": str(run_id)}
     return StreamingResponse(_frames(chat, run_id, encoder, after, reader), media_type=encoder.media_type, headers=headers)
 
 
-async def _frames(
-    chat: ChatApi, run_id: uuid.UUID, encoder: Encoder, after: int, reader: Principal | None
-) -> AsyncIterator[bytes]:
+async def _frames(chat: ChatApi, run_id: uuid.UUID, encoder: Encoder, after: int, reader: Principal | None) -> AsyncIterator[bytes]:
     async with aclosing(chat.runs.watch(run_id, after, reader)) as batches:
         try:
             async for events in batches:

@@ -99,7 +99,7 @@ class Session:
     async def commit(self) -> None:
         """Commit, and wait for it. Raises what any statement that was only sent did wrong."""
         self._pipeline.issue()
-        await self.conn.commit()
+        await self.conn.commit()  # house: called by platform.db only
 
     async def roll_back(self) -> None:
         self._pipeline.issue()

@@ -167,9 +167,7 @@ class RoutingApi:
             return None
         read = [route for route in routes if route.accepted and not self._acts(route)]
         left = [
-            part
-            for n, (part, route) in enumerate(zip(said, routes, strict=True))
-            if not route.accepted and (n == 0 or parts.is_wish(part))
+            part for n, (part, route) in enumerate(zip(said, routes, strict=True)) if not route.accepted and (n == 0 or parts.is_wish(part))
         ]
         if not read or not left:
             return None
