@@ -223,7 +223,7 @@ async def test_search_finds_titles_answers_and_questions_with_snippets(site: Sit
 
 async def test_a_search_sees_what_is_shared_as_long_as_it_is(site: Site) -> None:
     scientist, viewer = await site.client("scientist"), await site.client("viewer")
-    made = await scientist.post("/api/chat/completion", json={"message": "Is PCR-02 ready for the axolotl?"})
+    made = await scientist.post("/api/chat/completion", json={"message": "Is PCR-02 ready for the axolotl?", "conversation_id": "mine-1"})
     conversation, share = made.json()["conversation_id"], new_id()
 
     async def titles() -> list[str]:
@@ -238,6 +238,8 @@ async def test_a_search_sees_what_is_shared_as_long_as_it_is(site: Site) -> None
         )
         conn.execute("INSERT INTO conversation_share_person VALUES (%s, %s)", [share, site.people["viewer"]])
     assert await titles() == ["Is PCR-02 ready for the axolotl?"]
+    found = (await viewer.get("/api/conversations", params={"q": "axolotl"})).json()["items"][0]
+    assert (found["client_id"], found["owner_id"], found["access"]) == (None, str(site.people["scientist"]), "read")
     assert (await viewer.get("/api/conversations")).json()["items"] == []
     site.services.vault.erase(site.people["scientist"])  # nothing of theirs can be opened, and nobody's search breaks
     assert await titles() == []

@@ -24,12 +24,13 @@ from aliquot.chat.tools_http import router as tool_calls_router
 from aliquot.chat.tree.http import router as tree_router
 from aliquot.identity.http import router as identity_router
 from aliquot.kernel.ids import new_id
-from aliquot.kernel.problems import Problem
+from aliquot.kernel.problems import Problem, TooLarge
 from aliquot.lab.http import router as lab_router
 from aliquot.models.http import router as models_router
-from aliquot.platform.http import bug_response, install_problem_handlers
+from aliquot.platform.http import bug_response, install_problem_handlers, problem_response
 from aliquot.policy.http import router as policy_router
 from aliquot.records.anchors.http import router as anchors_router
+from aliquot.records.erasure.http import router as erasure_router
 from aliquot.records.http import router as records_router
 from aliquot.records.signatures.http import router as signatures_router
 from aliquot.tools.http import router as tools_router
@@ -48,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 _ROUTERS = (
     health_router, admin_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
-    signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
+    erasure_router, signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
     feedback_router, tool_calls_router, live_router, agui_router, attachments_router,
 )  # fmt: skip
 
@@ -91,11 +92,39 @@ def create_app(services: Services, background: Background | None = None) -> Fast
         )  # fmt: skip
     app.add_middleware(RequestLog, services=services)
     app.add_middleware(Aliases)
+    stack = app.build_middleware_stack
+    app.build_middleware_stack = lambda: BodyTooLarge(stack())  # type: ignore[method-assign]  # outside the framework's own limit
     return app
 
 
 def _shape(request: Request, problem: Problem) -> JSONResponse | None:
     return error_shape(problem) if request.url.path.startswith("/v1/") else None
+
+
+class BodyTooLarge:
+    """The framework refuses a body over the limit in plain text: here that becomes a problem document like every other refusal."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refused = False
+
+        async def send_problem(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                refused = (b"content-type", b"text/plain; charset=utf-8") in message["headers"]
+            if not refused:
+                await send(message)
+
+        await self._app(scope, receive, send_problem)
+        if refused:
+            problem = TooLarge("The request body is too large.")
+            answer = _shape(Request(scope), problem) or problem_response(problem)
+            await answer(scope, receive, send)
 
 
 class RequestLog:
@@ -124,7 +153,9 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception as error:  # noqa: BLE001 - a bug: answered without detail, and nothing of it reaches the server's log
+        except Exception as error:
+            if begun and status == 413:
+                raise  # the framework's way of ending a request whose body is too large
             answer = bug_response(error)
             if not begun:
                 await answer(scope, receive, send_with_id)

@@ -37,6 +37,8 @@ class Candidates:
     titled: Sequence[Any]
     messages: Sequence[Any]
     conversations: dict[uuid.UUID, Any]
+    shared: dict[uuid.UUID, Conversation]
+    """Other people's conversations, as this person sees them."""
 
 
 class Search:
@@ -63,7 +65,7 @@ class Search:
         if query.words > self._limits.search_query_words:
             raise QueryTooLong(f"A search has at most {self._limits.search_query_words} words.")
         if not query.terms:
-            return Candidates(query, (), (), {})
+            return Candidates(query, (), (), {}, {})
         shared = await self._found.shared(tx, principal.id, self._clock.now(), self._limits.search_shared_conversations)
         tokens = self._tokens(query, await self._found.subjects(tx, principal.id, shared))
         most = self._limits.search_candidates
@@ -72,9 +74,10 @@ class Search:
         known = {row.id: row for row in titled}
         missing = {row.conversation_id for row in messages} - set(known)
         known |= {row.id: row for row in await self._found.conversations(tx, missing)} if missing else {}
-        hidden = await self._hidden(tx, principal, known)
-        messages = [row for row in messages if row.conversation_id not in hidden]
-        return Candidates(query, [row for row in titled if row.id not in hidden], messages, known)
+        seen = await self._seen(tx, principal, known)
+        known = {row.id: row for row in known.values() if row.owner_id == principal.id or row.id in seen}
+        messages = [row for row in messages if row.conversation_id in known]
+        return Candidates(query, [row for row in titled if row.id in known], messages, known, seen)
 
     async def ranked(self, candidates: Candidates, limit: int, after: int) -> Page:
         """Page of what really matches, best first, `after` so many. Opens the candidates, so not for the event loop's thread."""
@@ -82,16 +85,19 @@ class Search:
         items = found[after : after + limit]
         return Page(items=items, next=after + limit if len(found) > after + limit else None)
 
-    async def _hidden(self, tx: Transaction, principal: Principal, found: dict[uuid.UUID, Any]) -> set[uuid.UUID]:
-        """Shared conversations in which something was done that the person may not do: closed to them, so not found either."""
-        hidden = set()
+    async def _seen(self, tx: Transaction, principal: Principal, found: dict[uuid.UUID, Any]) -> dict[uuid.UUID, Conversation]:
+        """Other people's conversations as this person sees them. One in which something was done that the person may not do is
+        closed to them, so not found either; nor is one whose owner was erased."""
+        seen = {}
         for row in found.values():
-            if row.owner_id != principal.id:
+            conversation = self._opened(row) if row.owner_id != principal.id else None
+            if conversation is not None:
                 try:
                     await self._access.require_permissions(tx, principal, row.id)
                 except SharedPermissionMissing:
-                    hidden.add(row.id)
-        return hidden
+                    continue
+                seen[row.id] = await self._access.seen(tx, principal, conversation, row.owner_id)
+        return seen
 
     def _tokens(self, query: Query, subjects: set[uuid.UUID]) -> list[list[int]]:
         parts, found = sorted(query.parts()), []
@@ -126,7 +132,7 @@ class Search:
             score = matches[0][0] + _MORE_WEIGHT * (len(matches) - 1)
             ranked.append((score, row.updated_at, row, tuple(match for _, match in matches[:_MATCHES_SHOWN])))
         ranked.sort(key=lambda found: (round(found[0], 1), found[1]), reverse=True)  # alike: the more recently used one
-        opened = ((self._opened(row), matches) for _, _, row, matches in ranked)
+        opened = ((candidates.shared.get(row.id) or self._opened(row), matches) for _, _, row, matches in ranked)
         return [_listed(conversation, matches) for conversation, matches in opened if conversation is not None]
 
     def _opened(self, row: Any) -> Conversation | None:
