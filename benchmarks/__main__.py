@@ -1,4 +1,7 @@
-"""`python -m benchmarks [MODULE …]`: run the measurements and write docs/benchmarks.md (only when all modules ran)."""
+"""`python -m benchmarks [MODULE …]`: run the measurements and write docs/benchmarks.md (only when all modules ran).
+
+`python -m benchmarks load …` drives a load of its own (`benchmarks/load.py`) and writes nothing there.
+"""
 
 import importlib
 import os
@@ -14,6 +17,9 @@ TARGET = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 def main(wanted: list[str]) -> None:
     """Measure, print, write."""
+    if wanted[:1] == ["load"]:
+        importlib.import_module("benchmarks.load").main(wanted[1:])
+        return
     rows: list[dict[str, Any]] = []
     for name in wanted or MODULES:
         print(f"measuring {name} …", flush=True)
