@@ -47,6 +47,10 @@ class Limits(BaseSettings):
     cost_per_run: Decimal = Field(Decimal(5), ge=0)
     cost_per_day: Decimal = Field(Decimal(50), ge=0)
     approval_seconds: int = Field(900, ge=1)
+    approvals_pending: int = Field(50, ge=1)
+    approvals_per_minute: int = Field(20, ge=1)
+    policy_replay_decisions: int = Field(1_000, ge=1, le=20_000)
+    policy_replay_seconds: float = Field(20, gt=0)
     session_idle_seconds: int = Field(3_600, ge=1)
     restore_days: int = Field(30, ge=0)
     share_hours: int = Field(8_760, ge=1)
@@ -174,6 +178,10 @@ class Settings(BaseSettings):
     time_zone: str = "UTC"
     signature_meanings: tuple[str, ...] = _MEANINGS
     signing_rules: tuple[SigningRule, ...] = _SIGNING_RULES
+    policy_bundle: Path | None = None
+    """Folder of the bundle this site starts with; None: the shipped one. Once one was activated by signatures, that one counts."""
+    policy_signatures: int = Field(2, ge=2, le=10)
+    policy_wait_hours: float = Field(24, ge=1)
     accountability_text: str | None = Field(None, min_length=1, max_length=10_000)
 
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
