@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from aliquot.platform.oidc_settings import OidcSettings
+
 
 class SettingsError(Exception):
     """The settings cannot be used; the text says which one and why, without its value."""
@@ -96,6 +98,8 @@ class Limits(BaseSettings):
     login_window_seconds: int = Field(900, ge=1)
     signing_idle_seconds: int = Field(900, ge=0)
     signature_reason_chars: int = Field(1_000, ge=1)
+    review_comment_chars: int = Field(4_000, ge=1)
+    review_flags_per_minute: int = Field(30, ge=1)
     signed_record_bytes: int = Field(8_000_000, ge=1_000)
     signed_messages: int = Field(2_000, ge=1)
     usage_days: int = Field(92, ge=1)
@@ -198,6 +202,10 @@ class Settings(BaseSettings):
     clamav_port: int = Field(3310, validation_alias="CLAMAV_PORT", ge=1, le=65_535)
     jwt_secret: SecretStr | None = Field(None, validation_alias="JWT_SECRET")
     limits: Limits = Field(default_factory=Limits)
+    oidc: OidcSettings = Field(default_factory=OidcSettings)
+    """Single sign-on: the variables OIDC_…, or the table `[oidc]`."""
+    review_bad_feedback: bool = False
+    """Whether a bad rating of an answer puts it into the review queue."""
     dashboards: tuple[DashboardManifest, ...] | None = Field(None, max_length=100)
     """None: those of the laboratory."""
 
@@ -227,6 +235,12 @@ class Settings(BaseSettings):
         named = {m for rule in self.signing_rules for m in (rule.meaning, *rule.not_also, *rule.after)}
         if unknown := sorted(named - {*self.signature_meanings, *_MEANINGS}):
             raise ValueError(f"signing_rules name the meaning {unknown[0]!r}, which signature_meanings does not list")
+        return self
+
+    @model_validator(mode="after")
+    def _sign_on_comes_back(self) -> "Settings":
+        if self.oidc.issuer is not None and self.public_url is None:
+            raise ValueError("OIDC_ISSUER needs ALIQUOT_PUBLIC_URL: the address the provider sends people back to")
         return self
 
     @property
