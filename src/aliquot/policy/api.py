@@ -1,7 +1,7 @@
 """The door to policy: decisions about tool calls, and approvals."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,13 +14,17 @@ from aliquot.kernel.problems import NotFound, Problem
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.platform.db import Database, Transaction
+from aliquot.platform.limits import Limiter
 from aliquot.platform.settings import Settings
 from aliquot.platform.vault import Vault
 from aliquot.policy import store
+from aliquot.policy.administration.keeper import Keeper
+from aliquot.policy.administration.service import Administration
 from aliquot.policy.bundles import BundleSource, default_source
 from aliquot.policy.contracts import (
     Approval,
     ApprovalState,
+    BundleSignatures,
     Choice,
     ContinueRun,
     Decision,
@@ -28,20 +32,26 @@ from aliquot.policy.contracts import (
     EndWait,
     ExecutionOutcome,
     Expired,
+    ListRole,
     Preview,
     Query,
+    Reason,
     Signature,
     ToolFacts,
     Verdict,
     VerifySignature,
+    WaitForOther,
 )
-from aliquot.policy.engine import Engine
-from aliquot.policy.errors import RecordedRefusal
+from aliquot.policy.counters import Counters
+from aliquot.policy.errors import PolicyChanging, RecordedRefusal
+from aliquot.policy.inputs import seal_input
+from aliquot.policy.rules import Limit
 from aliquot.policy.service import Approvals, LeaveSignature
 from aliquot.policy.signable import SignableApprovals, SignableBundles
 from aliquot.records.signatures.contracts import SignableKind
 
 _INPUT_KEY = "policy/input"
+_RELOADS = 3
 
 
 class PolicyApi:
@@ -50,52 +60,71 @@ class PolicyApi:
     def __init__(
         self, ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings, *, verify_signature: VerifySignature,
         continue_run: ContinueRun | None = None, bundle: BundleSource | None = None, leave_signature: LeaveSignature | None = None,
+        bundle_signatures: BundleSignatures | None = None, limiter: Limiter | None = None,
     ) -> None:  # fmt: skip
-        """`bundle` is the shipped one unless given. Raises BundleRefused for one that does not hold: there is no start without a policy.
+        """`bundle` is what the site starts with: the shipped one unless given. Raises BundleRefused for one that does not hold: there
+        is no start without a policy.
 
-        `continue_run` may be set later (bootstrap binds it to chat); until then no approval can be decided.
+        `continue_run` may be set later (bootstrap binds it to chat); until then no approval can be decided. Without
+        `bundle_signatures` no bundle can be activated.
         """
         self._ledger = ledger
         self._vault = vault
         self._clock = clock
         self._settings = settings
-        self._source = bundle or default_source()
-        self._engine = Engine.load(self._source, vault.derive(_INPUT_KEY))
+        input_key = vault.derive(_INPUT_KEY)
+        self.keeper = Keeper(vault, input_key, bundle or default_source(), settings.time_zone)
+        limiter = limiter or Limiter(clock)
+        self._counters = Counters(limiter, input_key)
         self._approvals = Approvals(
-            ledger, vault, clock, seconds=settings.limits.approval_seconds, verify_signature=verify_signature,
+            ledger, vault, clock, limits=settings.limits, limiter=limiter, verify_signature=verify_signature,
             leave_signature=leave_signature,
         )  # fmt: skip
-        self.signable: tuple[SignableKind, ...] = (SignableBundles(lambda: self._source), SignableApprovals(vault))
+        self.bundles = Administration(self.keeper, ledger, vault, clock, settings, bundle_signatures)
+        self.signable: tuple[SignableKind, ...] = (SignableBundles(self.keeper), SignableApprovals(vault))
         """What can be signed here; bootstrap registers it."""
         self.continue_run: ContinueRun = continue_run or _continue_nothing
+        self.wait_for_other: WaitForOther = _nobody_waits
 
     @property
     def policy_version(self) -> str:
-        """SHA-256 of the active bundle."""
-        return self._engine.bundle.version
+        """SHA-256 of the bundle in force in this process."""
+        return self.keeper.engine.bundle.version
 
     def use_bundle(self, source: BundleSource) -> None:
-        """Replace the active bundle in one step. Raises BundleRefused and keeps the old one when `source` does not hold."""
-        self._engine, self._source = Engine.load(source, self._vault.derive(_INPUT_KEY)), source
+        """Replace the bundle this site starts with in one step. Raises BundleRefused and keeps the old one when it does not hold."""
+        self.keeper.use(source)
+
+    def health(self) -> dict[str, Any]:
+        """Which bundle is in force, and whether it is the one that was activated last."""
+        kept = {} if self.keeper.fault is None else {"detail": "the active policy could not be loaded: the last good one is in force"}
+        return {"status": "degraded" if kept else "ok", "version": self.policy_version[:16], **kept}
 
     def tell_undecided(self, end_wait: EndWait) -> None:
         """Who is told of approvals that ended without a decision (bootstrap binds it to chat)."""
         self._approvals.end_wait = end_wait
 
     async def decide(self, tx: Transaction, query: Query) -> Decision:
-        """May this call happen? Every answer is logged in `tx`; a deny or confirm is an audit event too. Never raises for the query."""
-        decision = self._engine.evaluate(query)
-        record_id = await self._log(tx, query, decision)
+        """May this call happen? Every answer is logged in `tx`; a deny or confirm is an audit event too. Never raises for the query.
+
+        Raises PolicyChanging when bundles are activated faster than they can be loaded.
+        """
+        decision, record_id = await self._decided(tx, query)
         if decision.decision != "allow":
             await self._ledger.append(tx, _event(query, decision, record_id))
         return decision
 
     async def explain(
-        self, tx: Transaction, principal: Principal, tool: ToolFacts, arguments: dict[str, Any], facts: dict[str, Any]
-    ) -> Decision:
-        """What `decide` would answer for this hypothetical call; nothing is logged."""
-        del tx  # part of the shape: a later bundle may be read from the database
-        return self._engine.evaluate(Query(principal=principal, tool=tool, arguments=arguments, facts=facts))
+        self, tx: Transaction, principal: Principal, tool: ToolFacts, arguments: dict[str, Any], facts: dict[str, Any],
+        bundle_id: uuid.UUID | None = None,
+    ) -> Decision:  # fmt: skip
+        """What `decide` would answer for this hypothetical call; nothing is logged or counted.
+
+        With `bundle_id` it is that bundle which answers, whatever its state. Raises NotFound, BundleInvalid.
+        """
+        await self.keeper.refresh(tx)
+        engine = self.keeper.engine if bundle_id is None else await self.bundles.engine(tx, bundle_id)
+        return engine.evaluate(self._timed(Query(principal=principal, tool=tool, arguments=arguments, facts=facts)))
 
     async def decisions(
         self, tx: Transaction, *, user_id: uuid.UUID | None = None, decision: Verdict | None = None, limit: int = 50,
@@ -133,9 +162,8 @@ class PolicyApi:
         if row is None:
             raise NotFound
         query = replace(query_now, tainted=query_now.tainted or self._approvals.tainted(row))
-        current = self._engine.evaluate(query)
-        await self._log(tx, query, current)
-        return await self._approvals.begin_execution(tx, row, query, preview_now, current)
+        current, _ = await self._decided(tx, query, spend=False)
+        return await self._approvals.begin_execution(tx, row, query, preview_now, current, lambda: self._spent(tx, query))
 
     async def finish_execution(self, tx: Transaction, approval_id: uuid.UUID, outcome: ExecutionOutcome) -> Approval:
         """From executing to done, failed or unknown. Raises IllegalTransition (inside `kept_refusals`) from any other state."""
@@ -169,23 +197,84 @@ class PolicyApi:
         return await self._approvals.get(tx, principal, approval_id)
 
     async def list(
-        self, tx: Transaction, principal: Principal, *, state: ApprovalState | None = None, limit: int = 50, after: uuid.UUID | None = None
-    ) -> tuple[list[Approval], uuid.UUID | None]:
-        """What I requested or may decide, newest first, and the cursor of the next page."""
-        return await self._approvals.page(tx, principal, state=state, limit=limit, after=after)
+        self, tx: Transaction, principal: Principal, *, state: ApprovalState | None = None, role: ListRole | None = None, limit: int = 50,
+        after: uuid.UUID | None = None,
+    ) -> tuple[list[Approval], uuid.UUID | None]:  # fmt: skip
+        """What I requested (`mine`), what waits for my decision (`inbox`), or both; newest first, and the cursor of the next page."""
+        return await self._approvals.page(tx, principal, state=state, role=role, limit=limit, after=after)
+
+    async def counts(self, tx: Transaction, principal: Principal) -> tuple[int, int]:
+        """(mine, inbox): how many requests of mine are open, and how many wait for my decision."""
+        return await self._approvals.counts(tx, principal)
+
+    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
+        """A pending request of mine whose arguments I may edit. Use inside `kept_refusals`. Raises NotFound, SessionRequired,
+        AlreadyDecided, ApprovalExpired."""
+        return await self._approvals.editable(tx, principal, approval_id)
+
+    async def supersede(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, successor: Approval) -> Approval:
+        """A pending request gives way to `successor`, which was requested in the same transaction. Its run waits for that one now.
+
+        Raises AlreadyDecided.
+        """
+        old = await self._approvals.supersede(tx, principal, approval_id, successor.id)
+        if old.run_id is not None:
+            await self.wait_for_other(tx, old.run_id, successor.id)
+        return old
 
     async def by_next_run(self, tx: Transaction, run_id: uuid.UUID) -> Approval | None:
         """The approval whose decision continues in run `run_id`. Raises Damaged or Erased when it cannot be read."""
         return await self._approvals.by_next_run(tx, run_id)
 
-    async def _log(self, tx: Transaction, query: Query, decision: Decision) -> uuid.UUID:
+    def _timed(self, query: Query) -> Query:
+        return replace(query, facts=self.keeper.now_facts(self._clock.now()) | query.facts)
+
+    async def _decided(self, tx: Transaction, query: Query, *, spend: bool = True) -> tuple[Decision, uuid.UUID]:
+        """The answer of the bundle in force, logged; and the id of its log entry. `spend`: count what is allowed at once."""
+        for _ in range(_RELOADS):
+            engine, serial, timed = self.keeper.engine, self.keeper.serial, self._timed(query)
+            decision = engine.evaluate(timed)
+            limits = engine.bundle.rules.limits_on(timed) if decision.decision != "deny" else []
+            if not limits:
+                record_id = await self._log(tx, timed, decision, serial)
+            else:
+                decision, record_id = await self._limited(tx, timed, decision, limits, serial, spend=spend and decision.decision == "allow")
+            if record_id is not None:
+                return decision, record_id
+            await self.keeper.refresh(tx)
+        raise PolicyChanging
+
+    async def _limited(
+        self, tx: Transaction, query: Query, decision: Decision, limits: Sequence[Limit], serial: int, *, spend: bool
+    ) -> tuple[Decision, uuid.UUID | None]:
+        """The answer when limits are about this call: what is allowed at once is counted now, and not counted if it is not logged."""
+        try:
+            async with tx.savepoint() as inner:
+                reached = await self._counters.reached(inner, limits, query, spend=spend)
+                if reached is not None:
+                    reason = Reason(policy_id=reached.id, text=reached.reason)
+                    decision = replace(decision, decision="deny", reasons=(reason,), obligations=())
+                record_id = await self._log(inner, query, decision, serial)
+                if record_id is None:
+                    raise PolicyChanging
+        except PolicyChanging:
+            return decision, None
+        return decision, record_id
+
+    async def _spent(self, tx: Transaction, query: Query) -> bool:
+        """Count a call that a person confirmed and that begins now; False when a limit is used up."""
+        timed = self._timed(query)
+        limits = self.keeper.engine.bundle.rules.limits_on(timed)
+        return not limits or await self._counters.reached(tx, limits, timed, spend=True) is None
+
+    async def _log(self, tx: Transaction, query: Query, decision: Decision, serial: int) -> uuid.UUID | None:
         record = DecisionRecord(
             id=new_id(), at=self._clock.now(), user_id=query.principal.id, tool=query.tool.name, decision=decision.decision,
             reasons=decision.reasons, risk=decision.risk, obligations=decision.obligations, policy_version=decision.policy_version,
             input_sha256=decision.input_sha256, took_us=decision.took_us, run_id=query.run_id,
         )  # fmt: skip
-        await store.insert_decision(tx, record)
-        return record.id
+        sealed = seal_input(self._vault, record.id, query)
+        return record.id if await store.insert_decision(tx, record, sealed, serial=serial) else None
 
 
 @asynccontextmanager
@@ -211,6 +300,10 @@ def _event(query: Query, decision: Decision, record_id: uuid.UUID) -> AuditEvent
         reason=" ".join(reason.policy_id for reason in decision.reasons)[:1000], content=content, subject=person.id if content else None,
         versions={"policy": decision.policy_version, "tool_schema": query.tool.schema_sha256},
     )  # fmt: skip
+
+
+async def _nobody_waits(tx: Transaction, run_id: uuid.UUID, approval_id: uuid.UUID) -> None:
+    """Without chat no run waits."""
 
 
 async def _continue_nothing(tx: Transaction, run_id: uuid.UUID) -> None:

@@ -189,6 +189,7 @@ def as_approval(vault: Vault, row: ApprovalRow, now: datetime, viewer: Principal
         decision=request.decision, binding_sha256=row.binding_sha256, created_at=row.created_at, expires_at=row.expires_at,
         decided_by=row.decided_by, decided_at=row.decided_at, reason=None if ruling is None else ruling.reason,
         may_decide=state == "pending" and viewer is not None and refusal_to_decide(viewer, row, request, "approve") is None,
+        superseded_by=row.superseded_by,
     )  # fmt: skip
 
 

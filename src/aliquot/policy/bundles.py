@@ -6,7 +6,7 @@ the engine treats any error at evaluation as a deny.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -15,15 +15,20 @@ from typing import Any, Literal
 import cedarpy
 
 from aliquot.kernel.canonical import content_hash
+from aliquot.policy.reachability import unreachable
+from aliquot.policy.rules import OBLIGATIONS, Rules, parse_rules
 
 SetName = Literal["authz", "obligations", "risk"]
 FactType = Literal["Bool", "String", "Long"]
 
 APPROVING = frozenset({"confirm", "sign", "two_person"})
 """Obligations that need a person before anything happens."""
-OBLIGATIONS = ("sign", "two_person", "confirm", "reason_required", "training_valid")
-"""All obligations the engine enforces, strongest first."""
-RESERVED_IDS = frozenset({"default-deny", "engine-error", "missing-permission", "bad-input", "training-expired", "gmp-never-automatic"})
+RESERVED_IDS = frozenset(
+    {
+        "default-deny", "engine-error", "missing-permission", "bad-input", "training-expired", "gmp-never-automatic", "risk-band",
+        "policy-changing",
+    }
+)  # fmt: skip
 """Policy ids the engine itself gives as reasons."""
 
 _SETS: tuple[SetName, ...] = ("authz", "obligations", "risk")
@@ -32,10 +37,15 @@ _POLICY_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DECLARED = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*)\?\s*:\s*(Bool|String|Long)\s*$")
 _MAX_CHARS = 2_000_000
 _MAX_POLICIES = 5_000
+_PROBLEMS_MAX = 50
 
 
 class BundleRefused(Exception):
-    """The bundle cannot be used; the text names the set, the policy and the fault."""
+    """The bundle cannot be used; each of `problems` names the set, the policy and the fault."""
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems[:_PROBLEMS_MAX])
+        super().__init__("; ".join(self.problems))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +57,15 @@ class BundleSource:
     obligations: str
     risk: str
     golden: tuple[dict[str, Any], ...] = ()
+    rules: dict[str, Any] = field(default_factory=dict)
+    """Limits and bands (`policy.rules`)."""
 
     @property
     def version(self) -> str:
-        """SHA-256 over the canonical JSON of the four texts, line ends normalised."""
+        """SHA-256 over the canonical JSON of all of it, line ends normalised. Raises ValueError when it has no canonical form."""
         texts = {"schema": self.schema, "authz": self.authz, "obligations": self.obligations, "risk": self.risk}
-        return content_hash({name: text.replace("\r\n", "\n").strip() for name, text in texts.items()})
+        whole: dict[str, Any] = {name: text.replace("\r\n", "\n").strip() for name, text in texts.items()}
+        return content_hash(whole | {"golden": list(self.golden), "rules": self.rules})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +99,7 @@ class Bundle:
     """Arguments the schema declares."""
     policies: Mapping[str, PolicyInfo]
     golden: tuple[dict[str, Any], ...]
+    rules: Rules
     general: Selection
     by_tool: Mapping[str, Selection] = field(default_factory=dict)
 
@@ -100,68 +114,81 @@ def default_source() -> BundleSource:
 
 
 def read_source(folder: Traversable) -> BundleSource:
-    """The bundle in `folder` (four texts and `golden.json`). Raises BundleRefused."""
+    """The bundle in `folder`: four texts, `golden.json` and, where there are any, `rules.json`. Raises BundleRefused."""
     try:
         texts = {name: (folder / f"{name}.cedar").read_text("utf-8") for name in _SETS}
         schema = (folder / "schema.cedarschema").read_text("utf-8")
         golden = json.loads((folder / "golden.json").read_text("utf-8"))
+        rules = json.loads((folder / "rules.json").read_text("utf-8")) if (folder / "rules.json").is_file() else {}
     except (OSError, ValueError) as error:
         raise BundleRefused(f"the policy bundle cannot be read: {type(error).__name__}") from error
-    if not isinstance(golden, list):
-        raise BundleRefused("golden.json must be a list of cases")
-    return BundleSource(schema=schema, golden=tuple(golden), **texts)
+    if not isinstance(golden, list) or not isinstance(rules, dict):
+        raise BundleRefused("golden.json must be a list of cases, and rules.json an object")
+    return BundleSource(schema=schema, golden=tuple(golden), rules=rules, **texts)
 
 
-def compile_bundle(source: BundleSource) -> Bundle:
-    """Parse and strictly validate `source`. Raises BundleRefused; never returns a bundle with a fault it knows of."""
+def compile_bundle(source: BundleSource, *, tools: Collection[str] | None = None) -> Bundle:
+    """Parse and strictly validate `source`. Raises BundleRefused with all faults; never returns a bundle with one it knows of.
+
+    `tools`: the names of all tools there are; policies about others are refused.
+    """
     if sum(len(text) for text in (source.schema, source.authz, source.obligations, source.risk)) > _MAX_CHARS:
         raise BundleRefused("the policy bundle is too large")
+    problems: list[str] = []
+    infos: dict[str, PolicyInfo] = {}
     try:
         schema = cedarpy.Schema.from_str(source.schema)
+        version = source.version
     except ValueError as error:
         raise BundleRefused(f"schema: {error}") from error
-    infos: dict[str, PolicyInfo] = {}
-    forms: dict[SetName, dict[str, dict[str, Any]]] = {}
+    forms: dict[str, dict[str, dict[str, Any]]] = {}
     for name in _SETS:
-        forms[name] = _policies_of(name, getattr(source, name), schema, infos)
+        forms[name] = _policies_of(name, getattr(source, name), schema, infos, problems)
     if len(infos) > _MAX_POLICIES:
-        raise BundleRefused("the policy bundle holds too many policies")
+        problems.append("the policy bundle holds too many policies")
+    facts, args = (_declared(source.schema, name, problems) for name in ("Facts", "Args"))
+    rules = parse_rules(source.rules, problems, {*infos, *RESERVED_IDS})
+    problems += unreachable(forms, tools)
+    if problems:
+        raise BundleRefused(problems)
     duties = {**forms["obligations"], **forms["risk"]}
-    tools = {tool for form in (*forms["authz"].values(), *duties.values()) if (tool := _tool_of(form)) is not None}
+    named = {tool for form in (*forms["authz"].values(), *duties.values()) if (tool := _tool_of(form)) is not None}
     return Bundle(
-        version=source.version,
-        schema=schema,
-        facts=_declared(source.schema, "Facts"),
-        args=_declared(source.schema, "Args"),
-        policies=infos,
-        golden=source.golden,
-        general=_selection(forms["authz"], duties, None),
-        by_tool={tool: _selection(forms["authz"], duties, tool) for tool in tools},
-    )
+        version=version, schema=schema, facts=facts, args=args, policies=infos, golden=source.golden, rules=rules,
+        general=_selection(forms["authz"], duties, None), by_tool={tool: _selection(forms["authz"], duties, tool) for tool in named},
+    )  # fmt: skip
 
 
-def _policies_of(name: SetName, text: str, schema: cedarpy.Schema, infos: dict[str, PolicyInfo]) -> dict[str, dict[str, Any]]:
-    """The JSON form of each policy of one set under its own id; adds to `infos`."""
+def _policies_of(
+    name: SetName, text: str, schema: cedarpy.Schema, infos: dict[str, PolicyInfo], problems: list[str]
+) -> dict[str, dict[str, Any]]:
+    """The JSON form of each policy of one set under its own id; adds to `infos`, and every fault to `problems`."""
     try:
         parsed = json.loads(cedarpy.policies_to_json_str(text))
         validated = cedarpy.validate_policies(text, schema)
     except ValueError as error:
-        raise BundleRefused(f"{name}: {error}") from error
+        problems.append(f"{name}: {error}")
+        return {}
     if not validated.validation_passed or validated.errors:
-        raise BundleRefused(f"{name}: " + "; ".join(str(error) for error in validated.errors[:5]))
+        problems += [f"{name}: {error}" for error in validated.errors] or [f"{name}: not valid under the schema"]
     if parsed.get("templates") or parsed.get("templateLinks"):
-        raise BundleRefused(f"{name}: templates are not accepted")
+        problems.append(f"{name}: templates are not accepted")
     forms: dict[str, dict[str, Any]] = {}
     for form in parsed["staticPolicies"].values():
-        info = _info(name, form)
+        try:
+            info = _info(name, form)
+        except BundleRefused as refused:
+            problems += refused.problems
+            continue
         if info.id in infos:
-            raise BundleRefused(f"{name}: the policy id {info.id} is used twice")
+            problems.append(f"{name}: the policy id {info.id} is used twice")
         infos[info.id] = info
         forms[info.id] = form
     return forms
 
 
 def _info(name: SetName, form: Mapping[str, Any]) -> PolicyInfo:
+    """Raises BundleRefused with the first fault of this policy."""
     annotations: dict[str, str] = {key: value or "" for key, value in (form.get("annotations") or {}).items()}
     policy_id = annotations.pop("id", "")
     if not _POLICY_ID.fullmatch(policy_id):
@@ -212,19 +239,19 @@ def _policy_set(forms: Iterable[tuple[str, dict[str, Any]]]) -> cedarpy.PolicySe
         raise BundleRefused(f"the policies cannot be put together: {error}") from error
 
 
-def _declared(schema: str, name: str) -> dict[str, FactType]:
-    """The optional Bool, String and Long attributes of the record type `name` in the schema's text."""
+def _declared(schema: str, name: str, problems: list[str]) -> dict[str, FactType]:
+    """The optional Bool, String and Long attributes of the record type `name` in the schema's text; adds faults to `problems`."""
     plain = re.sub(r"//[^\n]*", "", schema)
     found = re.search(rf"\btype\s+{name}\s*=\s*\{{([^{{}}]*)\}}\s*;", plain)
     if found is None:
-        raise BundleRefused(f"schema: the record type {name} is missing")
+        problems.append(f"schema: the record type {name} is missing")
+        return {}
     declared: dict[str, FactType] = {}
     for part in found[1].split(","):
-        if not part.strip():
-            continue
         match = _DECLARED.match(part)
-        if match is None:
-            raise BundleRefused(f"schema: {name} may hold only optional Bool, String and Long attributes")
-        kind: Any = match[2]
-        declared[match[1]] = kind
+        if match is not None:
+            kind: Any = match[2]
+            declared[match[1]] = kind
+        elif part.strip():
+            problems.append(f"schema: {name} may hold only optional Bool, String and Long attributes (not {part.strip()[:80]!r})")
     return declared

@@ -8,10 +8,11 @@ from typing import Any, Literal, Protocol
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Timestamp
 from aliquot.platform.db import Transaction
-from aliquot.records.signatures.contracts import Proof
+from aliquot.records.signatures.contracts import Proof, SignableRecord
 
 Effect = Literal["read", "write", "external", "instrument"]
 Verdict = Literal["allow", "deny", "confirm"]
+Band = Literal["low", "medium", "high"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,8 @@ class Decision:
     input_sha256: str
     """HMAC-SHA256 of everything that went in, under a key of the site: comparable with later decisions, not guessable."""
     took_us: int = 0
+    band: Band = "low"
+    """The band of the risk, by the bundle's rules."""
 
 
 ApprovalState = Literal["pending", "approved", "executing", "done", "failed", "unknown", "rejected", "withdrawn", "expired"]
@@ -109,6 +112,8 @@ class Approval:
     reason: str | None = None
     may_decide: bool = False
     """Whether the person who asks may decide it now."""
+    superseded_by: uuid.UUID | None = None
+    """The request with edited arguments that took this one's place; this one is withdrawn."""
 
 
 Meaning = str
@@ -135,6 +140,26 @@ class Signed:
     """What the signature record is made of; None from a verifier that leaves none."""
 
 
+class BundleSignatures(Protocol):
+    """Signatures under activations of bundles, and who administers the policy."""
+
+    def prove(self, tx: Transaction, principal: Principal, signature: Signature) -> Awaitable[Signed]:
+        """As `VerifySignature`."""
+        ...
+
+    def leave(self, tx: Transaction, signed: Signed, record: SignableRecord, meaning: str, reason: str | None) -> Awaitable[uuid.UUID]:
+        """Store a signature that was proven in the same transaction; its id."""
+        ...
+
+    def signers(self, tx: Transaction, record: SignableRecord) -> Awaitable[set[uuid.UUID]]:
+        """Who signed this very record for approval and did not revoke it."""
+        ...
+
+    def administrators(self, tx: Transaction) -> Awaitable[set[uuid.UUID]]:
+        """Active people who may change the policy."""
+        ...
+
+
 class VerifySignature(Protocol):
     """Checks that `principal` may sign and that the password or one-time password is theirs, at this moment.
 
@@ -152,6 +177,16 @@ EndWait = Callable[[Transaction, uuid.UUID, ApprovalState], Awaitable[None]]
 """Tells the run that asked, in the given transaction, that its approval ended undecided (expired, withdrawn)."""
 
 
+WaitForOther = Callable[[Transaction, uuid.UUID, uuid.UUID], Awaitable[None]]
+"""Tells a run that waits, in the given transaction, which approval it waits for now."""
+
+
+class EditCall(Protocol):
+    """Puts a request with other arguments in the place of a pending one. Comes from `tools`, which stands above policy."""
+
+    def __call__(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, arguments: dict[str, Any]) -> Awaitable[Approval]: ...
+
+
 class DescribeCall(Protocol):
     """What the policy is told about a call that somebody only asks about: the tool's facts and the facts of this call.
 
@@ -164,6 +199,8 @@ class DescribeCall(Protocol):
 
 
 Choice = Literal["approve", "reject"]
+ListRole = Literal["mine", "inbox"]
+"""`mine`: what I asked for. `inbox`: what waits for my decision."""
 ExecutionOutcome = Literal["ok", "failed", "unknown"]
 
 
@@ -177,7 +214,7 @@ class Expired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
-    """One logged decision: who asked for which tool and what the answer was. Arguments are not kept."""
+    """One logged decision: who asked for which tool and what the answer was. What went in is kept sealed, for replays only."""
 
     id: uuid.UUID
     at: Timestamp

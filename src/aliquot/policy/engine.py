@@ -4,7 +4,7 @@ import hmac
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import cedarpy
@@ -12,9 +12,10 @@ import structlog
 
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
-from aliquot.policy.bundles import APPROVING, OBLIGATIONS, Bundle, BundleSource, FactType, compile_bundle
+from aliquot.policy.bundles import APPROVING, Bundle, BundleRefused, BundleSource, FactType, compile_bundle
 from aliquot.policy.contracts import Decision, Query, Reason, ToolFacts, Verdict
-from aliquot.policy.golden import require_golden
+from aliquot.policy.golden import ADMINISTRATION, golden_problems
+from aliquot.policy.rules import OBLIGATIONS
 
 log = structlog.get_logger(__name__)
 
@@ -45,10 +46,11 @@ class Engine:
         self._entities: OrderedDict[tuple[object, ...], cedarpy.Entities] = OrderedDict()
 
     @classmethod
-    def load(cls, source: BundleSource, input_key: bytes) -> "Engine":
-        """Compile `source` and hold it to its golden cases. Raises BundleRefused."""
-        engine = cls(compile_bundle(source), input_key)
-        require_golden(engine.bundle, engine.evaluate)
+    def load(cls, source: BundleSource, input_key: bytes, *, tools: Collection[str] | None = None) -> "Engine":
+        """Compile `source` and hold it to its golden cases. Raises BundleRefused with every problem. `tools`: all there are."""
+        engine = cls(compile_bundle(source, tools=None if tools is None else {*tools, ADMINISTRATION.name}), input_key)
+        if problems := list(golden_problems(engine.bundle, engine.evaluate)):
+            raise BundleRefused(problems)
         return engine
 
     def evaluate(self, query: Query) -> Decision:
@@ -60,6 +62,7 @@ class Engine:
             decision=verdict,
             reasons=tuple(reasons),
             risk=risk,
+            band=self.bundle.rules.band(risk).name,
             obligations=tuple(obligations),
             policy_version=self.bundle.version,
             input_sha256=digest or "",
@@ -87,6 +90,9 @@ class Engine:
         obliging = [policy_id for policy_id in duties if self.bundle.policies[policy_id].obligation is not None]
         demanded = {str(self.bundle.policies[policy_id].obligation) for policy_id in obliging}
         reasons = reasons + self._reasons(obliging)
+        if more := set(self.bundle.rules.band(risk).obligations) - demanded:
+            demanded |= more
+            reasons.append(Reason(policy_id="risk-band", text="The risk of this is so high that more is needed."))
         if "training_valid" in demanded and query.facts.get("training_valid") is not True:
             return "deny", [Reason(policy_id="training-expired", text="The training record for this tool is not in date.")], risk, []
         if query.tool.gmp_critical and not demanded & APPROVING:

@@ -1,6 +1,6 @@
 """Refusals of policy."""
 
-from aliquot.kernel.problems import Conflict, Forbidden, InvalidInput, Problem
+from aliquot.kernel.problems import Conflict, Forbidden, InvalidInput, Problem, RateLimited, Unavailable
 
 
 class RecordedRefusal(Problem):
@@ -55,3 +55,18 @@ class SignatureRequired(InvalidInput):
 
 class ReasonRequired(InvalidInput):
     code, sentence = "reason_required", "Please give a reason."
+
+
+class PolicyChanging(Unavailable):
+    code, sentence = "policy_changing", "The policy is being changed at this moment. Please try again."
+
+
+class TooManyPending(Conflict):
+    """Nobody can weigh so many requests at once. Not retried by itself: something has to be decided or withdrawn first."""
+
+    code, sentence = "too_many_pending", "Too many of your requests wait for a decision. Decide or withdraw some of them first."
+
+
+class TooManyDecisions(RecordedRefusal, RateLimited):
+    code, status = "too_many_decisions", 429
+    sentence = "You have approved very many requests in a short time. Please take a break, and look at each one."

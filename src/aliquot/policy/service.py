@@ -4,7 +4,7 @@ Every step is a compare-and-swap on the row with its audit event in the same tra
 """
 
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Protocol
@@ -15,10 +15,12 @@ from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json, content_hash
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
-from aliquot.kernel.problems import InvalidInput, NotFound, Problem
+from aliquot.kernel.problems import InvalidInput, NotFound, Problem, RateLimited
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, Outcome, RecordRef
 from aliquot.platform.db import Transaction
+from aliquot.platform.limits import Limiter
+from aliquot.platform.settings import Limits
 from aliquot.platform.vault import Damaged, Erased, Vault
 from aliquot.policy import approvals, store
 from aliquot.policy.contracts import (
@@ -30,6 +32,7 @@ from aliquot.policy.contracts import (
     EndWait,
     ExecutionOutcome,
     Expired,
+    ListRole,
     Preview,
     Query,
     Signature,
@@ -44,14 +47,18 @@ from aliquot.policy.errors import (
     IllegalTransition,
     ReasonRequired,
     RecordedRefusal,
+    SessionRequired,
     SignatureRefused,
     SignatureRequired,
+    TooManyDecisions,
+    TooManyPending,
 )
 from aliquot.policy.store import ApprovalRow
 
 log = structlog.get_logger(__name__)
 
 _BATCH = 200
+Spend = Callable[[], Awaitable[bool]]
 _ENDS: dict[ExecutionOutcome, ApprovalState] = {"ok": "done", "failed": "failed", "unknown": "unknown"}
 _OUTCOMES: dict[ExecutionOutcome, Outcome] = {"ok": "ok", "failed": "failed", "unknown": "unknown"}
 
@@ -68,21 +75,24 @@ class Approvals:
     """Stores, decides and spends approvals."""
 
     def __init__(
-        self, ledger: LedgerApi, vault: Vault, clock: Clock, *, seconds: int, verify_signature: VerifySignature,
+        self, ledger: LedgerApi, vault: Vault, clock: Clock, *, limits: Limits, limiter: Limiter, verify_signature: VerifySignature,
         leave_signature: LeaveSignature | None = None,
     ) -> None:  # fmt: skip
-        """`seconds` is how long a request stands."""
         self._leave_signature = leave_signature
         self._ledger = ledger
         self._vault = vault
         self._clock = clock
-        self._seconds = seconds
+        self._limits = limits
+        self._limiter = limiter
         self._verify_signature = verify_signature
         self.end_wait: EndWait = _nobody_waits
 
     async def request(self, tx: Transaction, query: Query, decision: Decision, call_id: str, preview: Preview) -> Approval:
         approval_id, now = new_id(), self._clock.now()
-        ends = now + timedelta(seconds=self._seconds)
+        await store.lock_requester(tx, query.principal.id)
+        if await store.pending_of(tx, query.principal.id, now) >= self._limits.approvals_pending:
+            raise TooManyPending
+        ends = now + timedelta(seconds=self._limits.approval_seconds)
         request = approvals.new_request(approval_id, query, decision, call_id=call_id, preview=preview, at=now, ends=ends)
         values = {
             "id": approval_id, "version": 1, "state": "pending", "requester_id": query.principal.id, "run_id": query.run_id,
@@ -124,9 +134,7 @@ class Approvals:
             raise InvalidInput("The reason holds characters that cannot be stored.") from error
         values = {"decided_by": principal.id, "decided_at": now, "next_run_id": next_run, "verdict": sealed}
         target: ApprovalState = "approved" if choice == "approve" else "rejected"
-        moved = await store.move(tx, row.id, source="pending", target=target, values=values, unexpired_at=now)
-        if moved is None:
-            raise await self._refused(tx, row, principal, AlreadyDecided())
+        moved = await self._ruled(tx, row, principal, target, values)
         await self._audit(
             tx, moved, f"approval.{target}", principal, reason=ruling.meaning, content={"ruling": canonical_json(asdict(ruling))},
             subject=principal.id,
@@ -135,6 +143,45 @@ class Approvals:
             await self._leave_signature(tx, moved, request, signed[0], signed[1], reason)
         await continue_run(tx, next_run)
         return approvals.as_approval(self._vault, moved, now, principal)
+
+    async def _ruled(
+        self, tx: Transaction, row: ApprovalRow, principal: Principal, target: ApprovalState, values: Mapping[str, Any]
+    ) -> ApprovalRow:
+        """The row as decided; an approval counts against what one person may approve in a minute, and only if it was the one that won."""
+        try:
+            async with tx.savepoint() as inner:
+                moved = await store.move(inner, row.id, source="pending", target=target, values=values, unexpired_at=values["decided_at"])
+                if moved is not None and target == "approved":
+                    await self._limiter.hit(inner, f"approvals:{principal.id}", self._limits.approvals_per_minute, 60)
+        except RateLimited as limited:
+            raise await self._refused(tx, row, principal, TooManyDecisions(retry_after=limited.retry_after)) from limited
+        if moved is None:
+            raise await self._refused(tx, row, principal, AlreadyDecided())
+        return moved
+
+    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
+        """A pending request of mine whose arguments I may edit. Raises NotFound, SessionRequired, AlreadyDecided, ApprovalExpired."""
+        row = await self._seen(tx, principal, approval_id)
+        if row.requester_id != principal.id:
+            raise NotFound
+        if principal.via != "session" or principal.session_id is None:
+            raise await self._refused(tx, row, principal, SessionRequired())
+        await self._opened(tx, row, principal)
+        await self._require_pending(tx, row, principal)
+        return approvals.as_approval(self._vault, row, self._clock.now(), principal)
+
+    async def supersede(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, successor: uuid.UUID) -> Approval:
+        """A request gives way to one with edited arguments; its run goes on waiting, for that one. Raises AlreadyDecided."""
+        values = {"ended_at": self._clock.now(), "failure": "superseded", "superseded_by": successor}
+        moved = await store.move(tx, approval_id, source="pending", target="withdrawn", values=values)
+        if moved is None:
+            raise AlreadyDecided
+        await self._audit(tx, moved, "approval.withdrawn", principal, reason=f"superseded by {successor}")
+        return approvals.as_approval(self._vault, moved, self._clock.now(), principal)
+
+    async def counts(self, tx: Transaction, principal: Principal) -> tuple[int, int]:
+        """(mine, inbox) of what is pending."""
+        return await store.count_pending(tx, person_id=principal.id, decides=principal.may(approvals.DECIDE), now=self._clock.now())
 
     async def withdraw(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
         row = await self._seen(tx, principal, approval_id)
@@ -150,14 +197,18 @@ class Approvals:
             await self.end_wait(tx, row.run_id, "withdrawn")
         return approvals.as_approval(self._vault, moved, self._clock.now(), principal)
 
-    async def begin_execution(self, tx: Transaction, row: ApprovalRow, query: Query, preview: Preview, current: Decision) -> Approval:
-        """`row` is locked; `current` is the policy's answer of now."""
+    async def begin_execution(
+        self, tx: Transaction, row: ApprovalRow, query: Query, preview: Preview, current: Decision, spend: Spend
+    ) -> Approval:
+        """`row` is locked; `current` is the policy's answer of now; `spend` counts the call against the policy's limits."""
         now = self._clock.now()
         if row.state == "approved" and row.state_at(now) == "expired":
             raise await self._expired(tx, row, query.principal)
         if row.state != "approved":
             raise await self._refused(tx, row, query.principal, IllegalTransition(f"The request is {row.state}, not approved."))
         changed = self._changes(row, query, preview, current)
+        if not changed and not await spend():
+            changed = ["limit"]
         if not changed and not await store.record_execution(tx, row.id, now):
             changed = ["executed_before"]
         if changed:
@@ -200,10 +251,13 @@ class Approvals:
         return approvals.as_approval(self._vault, row, self._clock.now(), principal)
 
     async def page(
-        self, tx: Transaction, principal: Principal, *, state: ApprovalState | None, limit: int, after: uuid.UUID | None
+        self, tx: Transaction, principal: Principal, *, state: ApprovalState | None, role: ListRole | None, limit: int,
+        after: uuid.UUID | None,
     ) -> tuple[list[Approval], uuid.UUID | None]:
         now, decides = self._clock.now(), principal.may(approvals.DECIDE)
-        rows = await store.approvals(tx, person_id=principal.id, decides=decides, state=state, now=now, limit=limit + 1, after=after)
+        rows = await store.approvals(
+            tx, person_id=principal.id, decides=decides, role=role, state=state, now=now, limit=limit + 1, after=after
+        )
         found = []
         for row in rows[:limit]:
             try:

@@ -1,6 +1,7 @@
 """What can be signed of policy: bundles, and (by deciding them) approvals."""
 
-from collections.abc import Callable
+import uuid
+from dataclasses import asdict
 
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
@@ -9,6 +10,9 @@ from aliquot.kernel.problems import NotFound
 from aliquot.platform.db import Transaction
 from aliquot.platform.vault import SITE, Vault
 from aliquot.policy import approvals, store
+from aliquot.policy.administration import store as administration
+from aliquot.policy.administration.keeper import Keeper
+from aliquot.policy.administration.store import BundleRow
 from aliquot.policy.bundles import BundleSource
 from aliquot.policy.store import ApprovalRow
 from aliquot.records.signatures.contracts import SignableRecord
@@ -19,32 +23,51 @@ ACTIVE = "active"
 
 
 class SignableBundles:
-    """The policy bundle in force, by its version (a SHA-256) or as `active`. Another text is another bundle, so there is one version."""
+    """Policy bundles: by their id, or as `active`. The one a site starts with has its version (a SHA-256) as id.
+
+    Another text is another bundle, so there is one version of each.
+    """
 
     name = "policy_bundle"
     direct = True
 
-    def __init__(self, source: Callable[[], BundleSource]) -> None:
-        self._source = source
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
 
     async def locate(self, tx: Transaction, principal: Principal, reference: str) -> str:
-        version = self._source().version
-        if not principal.may(_READ) or reference not in {ACTIVE, version}:
+        if not principal.may(_READ):
             raise NotFound
-        return version
+        await self._keeper.refresh(tx)
+        if reference == ACTIVE:
+            return str(self._keeper.bundle_id or self._keeper.base.version)
+        if reference == self._keeper.base.version:
+            return reference
+        return str((await self._row(tx, reference)).id)
 
     async def current(self, tx: Transaction, principal: Principal, record_id: str, part: str | None) -> SignableRecord:
         if part is not None:
             raise NotSignable("A bundle is signed as a whole.")
-        version, source = await self.locate(tx, principal, record_id), self._source()
-        content = {
-            "type": self.name, "id": version, "version": 1, "schema": source.schema, "authz": source.authz,
-            "obligations": source.obligations, "risk": source.risk,
-        }  # fmt: skip
-        return SignableRecord(
-            kind=self.name, id=version, version=1, title="Policy bundle", content=canonical_json(content), authors=frozenset(),
-            subjects=(SITE,),
-        )  # fmt: skip
+        reference = await self.locate(tx, principal, record_id)
+        if reference == self._keeper.base.version:
+            return signable_bundle(reference, self._keeper.base, None)
+        row = await self._row(tx, reference)
+        return signable_bundle(reference, self._keeper.open(row).source, row.created_by)
+
+    async def _row(self, tx: Transaction, reference: str) -> BundleRow:
+        bundle_id = parse_id(reference)
+        row = None if bundle_id is None else await administration.bundle(tx, bundle_id)
+        if row is None:
+            raise NotFound
+        return row
+
+
+def signable_bundle(record_id: str, source: BundleSource, author: uuid.UUID | None) -> SignableRecord:
+    """A bundle as it is signed: all its texts, so that a signature says nothing about any other."""
+    content = {"type": SignableBundles.name, "id": record_id, "version": 1, **asdict(source)}
+    return SignableRecord(
+        kind=SignableBundles.name, id=record_id, version=1, title="Policy bundle", content=canonical_json(content),
+        authors=frozenset() if author is None else frozenset({author}), subjects=(SITE,),
+    )  # fmt: skip
 
 
 class SignableApprovals:

@@ -1,5 +1,6 @@
 """All SQL of `policy`."""
 
+import hashlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.platform.db import Transaction
-from aliquot.policy.contracts import ApprovalState, DecisionRecord, Reason
-from aliquot.policy.tables import policy_approval, policy_decision, policy_execution
+from aliquot.policy.contracts import ApprovalState, DecisionRecord, ListRole, Reason
+from aliquot.policy.tables import policy_activation, policy_approval, policy_decision, policy_execution
 
+_ROLES: tuple[ListRole, ListRole] = ("mine", "inbox")
 _MORTAL = ("pending", "approved")
 """States that end by themselves when the time is over."""
 
@@ -40,22 +42,38 @@ class ApprovalRow:
     executing_at: datetime | None
     ended_at: datetime | None
     failure: str | None
+    superseded_by: uuid.UUID | None
 
     def state_at(self, now: datetime) -> ApprovalState:
         """The state, with what has run out counted as expired even before the periodic job says so."""
         return "expired" if self.state in _MORTAL and self.expires_at <= now else self.state
 
 
-async def insert_decision(tx: Transaction, record: DecisionRecord) -> None:
-    await tx.execute(
-        policy_decision.insert(),
-        {
-            "id": record.id, "at": record.at, "user_id": record.user_id, "tool": record.tool, "decision": record.decision,
-            "reasons": [{"policy_id": reason.policy_id, "text": reason.text} for reason in record.reasons], "risk": record.risk,
-            "obligations": list(record.obligations), "policy_version": record.policy_version, "input_sha256": record.input_sha256,
-            "took_us": record.took_us, "run_id": record.run_id,
-        },
-    )  # fmt: skip
+_DECISION = tuple(column.name for column in policy_decision.columns)
+_newest = sa.select(sa.func.coalesce(sa.func.max(policy_activation.c.serial), 0)).scalar_subquery()
+
+
+async def insert_decision(tx: Transaction, record: DecisionRecord, sealed: bytes | None, *, serial: int) -> bool:
+    """Log a decision; False, and nothing is logged, when `serial` is not the newest activation: the policy has changed since.
+
+    `sealed` is what went in. One statement, so that a decision costs no look at the active policy of its own.
+    """
+    values = {
+        "id": record.id, "at": record.at, "user_id": record.user_id, "tool": record.tool, "decision": record.decision,
+        "reasons": [{"policy_id": reason.policy_id, "text": reason.text} for reason in record.reasons], "risk": record.risk,
+        "obligations": list(record.obligations), "policy_version": record.policy_version, "input_sha256": record.input_sha256,
+        "took_us": record.took_us, "run_id": record.run_id, "input": sealed,
+    }  # fmt: skip
+    return await tx.scalar(_LOG, values | {"serial": serial}) is not None
+
+
+def _log_statement() -> sa.Executable:
+    row = [sa.cast(sa.bindparam(column.name, type_=column.type), column.type) for column in policy_decision.columns]
+    unchanged = sa.select(*row).where(_newest == sa.bindparam("serial", type_=sa.BigInteger))
+    return policy_decision.insert().from_select(_DECISION, unchanged).returning(policy_decision.c.id)
+
+
+_LOG = _log_statement()
 
 
 async def decisions(
@@ -71,7 +89,7 @@ async def decisions(
         query = query.where(policy_decision.c.id < after)
     found = []
     for row in await tx.rows(query):
-        values = dict(row._mapping)
+        values = {name: value for name, value in row._mapping.items() if name != "input"}
         values["reasons"] = tuple(Reason(**reason) for reason in values["reasons"])
         values["obligations"] = tuple(values["obligations"])
         found.append(DecisionRecord(**values))
@@ -95,11 +113,11 @@ async def approval_by_next_run(tx: Transaction, run_id: uuid.UUID) -> ApprovalRo
 
 
 async def approvals(
-    tx: Transaction, *, person_id: uuid.UUID, decides: bool, state: str | None, now: datetime, limit: int, after: uuid.UUID | None
-) -> list[ApprovalRow]:
-    """What `person_id` requested and, with `decides`, what waits for somebody other than its requester; newest first."""
-    mine = policy_approval.c.requester_id == person_id
-    query = sa.select(policy_approval).where(sa.or_(mine, policy_approval.c.other_person) if decides else mine)
+    tx: Transaction, *, person_id: uuid.UUID, decides: bool, role: ListRole | None, state: str | None, now: datetime, limit: int,
+    after: uuid.UUID | None,
+) -> list[ApprovalRow]:  # fmt: skip
+    """What `person_id` requested (`mine`), what waits for their decision (`inbox`), or both and all they may look at; newest first."""
+    query = sa.select(policy_approval).where(_listed(person_id, decides, role, now))
     if state is not None:
         over = sa.and_(policy_approval.c.state.in_(_MORTAL), policy_approval.c.expires_at <= now)
         query = query.where(sa.case((over, "expired"), else_=policy_approval.c.state) == state)
@@ -107,6 +125,37 @@ async def approvals(
         query = query.where(policy_approval.c.id < after)
     rows = await tx.rows(query.order_by(policy_approval.c.id.desc()).limit(limit))
     return [_approval(row) for row in rows]
+
+
+async def count_pending(tx: Transaction, *, person_id: uuid.UUID, decides: bool, now: datetime) -> tuple[int, int]:
+    """(mine, inbox): how many requests of mine are open, and how many wait for my decision."""
+    c = policy_approval.c
+    mine, inbox = (sa.func.count().filter(_listed(person_id, decides, role, now)) for role in _ROLES)
+    row = await tx.row(sa.select(mine.label("mine"), inbox.label("inbox")).where(c.state == "pending", c.expires_at > now))
+    return (row.mine, row.inbox) if row is not None else (0, 0)
+
+
+async def lock_requester(tx: Transaction, person_id: uuid.UUID) -> None:
+    """One request of a person at a time, until the transaction ends: they are counted."""
+    digest = hashlib.sha256(b"policy_approval.requester" + person_id.bytes).digest()
+    await tx.send(sa.select(sa.func.pg_advisory_xact_lock(int.from_bytes(digest[:8], "big", signed=True))))
+
+
+async def pending_of(tx: Transaction, person_id: uuid.UUID, now: datetime) -> int:
+    c = policy_approval.c
+    query = sa.select(sa.func.count()).where(c.requester_id == person_id, c.state == "pending", c.expires_at > now)
+    return int(await tx.scalar(query))
+
+
+def _listed(person_id: uuid.UUID, decides: bool, role: ListRole | None, now: datetime) -> sa.ColumnElement[bool]:
+    c = policy_approval.c
+    mine = c.requester_id == person_id
+    if role == "mine":
+        return mine
+    if role == "inbox":
+        others = sa.and_(c.other_person, sa.not_(mine)) if decides else sa.false()
+        return sa.and_(c.state == "pending", c.expires_at > now, sa.or_(sa.and_(mine, sa.not_(c.other_person)), others))
+    return sa.or_(mine, c.other_person) if decides else mine
 
 
 async def move(

@@ -1,6 +1,19 @@
 """Tables of `policy`."""
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from aliquot.platform.db import id_column, metadata, time_column
@@ -21,6 +34,8 @@ policy_decision = Table(
     Column("input_sha256", Text, nullable=False),
     Column("took_us", Integer, nullable=False),
     Column("run_id", Uuid),
+    # What went in, sealed under the person's key, so that a later bundle can be replayed against it; null in older rows.
+    Column("input", LargeBinary),
     CheckConstraint("decision IN ('allow', 'deny', 'confirm')", name="decision"),
     Index("ix_policy_decision_user_id_id", "user_id", "id"),
     info={"app": "append"},
@@ -51,6 +66,8 @@ policy_approval = Table(
     time_column("ended_at", nullable=True),
     # Why it failed, as short codes.
     Column("failure", Text),
+    # The request that took this one's place, with edited arguments.
+    Column("superseded_by", Uuid),
     CheckConstraint(
         "state IN ('pending', 'approved', 'executing', 'done', 'failed', 'unknown', 'rejected', 'withdrawn', 'expired')", name="state"
     ),
@@ -63,6 +80,53 @@ policy_execution = Table(
     "policy_execution",
     metadata,
     id_column("approval_id"),
+    time_column("at"),
+    info={"app": "append"},
+)
+
+# Every bundle that was ever brought here. Its texts lie under the site's key: who can only write rows cannot write policies.
+policy_bundle = Table(
+    "policy_bundle",
+    metadata,
+    id_column(),
+    Column("version", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_by", Uuid, nullable=False),
+    time_column("created_at"),
+    Column("texts", LargeBinary, nullable=False),
+    # Counts of the last replay, and the activation that was the newest then.
+    Column("replay", JSONB),
+    Column("replayed_on", BigInteger),
+    # When a single administrator's signature takes effect.
+    time_column("effective_at", nullable=True),
+    Column("withdrawal", LargeBinary),
+    CheckConstraint("state IN ('draft', 'replayed', 'signed', 'active', 'superseded', 'withdrawn')", name="state"),
+    Index("uq_policy_bundle_open", "version", unique=True, postgresql_where="state IN ('draft', 'replayed', 'signed', 'active')"),
+    Index("ix_policy_bundle_effective_at", "effective_at", postgresql_where="state = 'signed'"),
+)
+
+# Signatures for an activation. They count only while the activation they were given on top of is the newest one.
+policy_endorsement = Table(
+    "policy_endorsement",
+    metadata,
+    id_column(),
+    Column("bundle_id", Uuid, ForeignKey("policy_bundle.id"), nullable=False),
+    Column("person_id", Uuid, nullable=False),
+    Column("signature_id", Uuid, nullable=False),
+    Column("on_serial", BigInteger, nullable=False),
+    time_column("at"),
+    Index("ix_policy_endorsement_bundle_id", "bundle_id"),
+    info={"app": "append"},
+)
+
+# Which bundle is in force: the one of the highest serial. Without a bundle_id it is the one this site started with. The sealed record
+# says the same and belongs to its serial, so that an old activation put in again does not open.
+policy_activation = Table(
+    "policy_activation",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    Column("bundle_id", Uuid, ForeignKey("policy_bundle.id")),
+    Column("record", LargeBinary, nullable=False),
     time_column("at"),
     info={"app": "append"},
 )
