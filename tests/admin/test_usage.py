@@ -171,3 +171,5 @@ def test_kinds_of_requests(route: str, status: int, counted: dict[tuple[str, str
     assert tally.waiting() == counted  # it was not kept
     tally.kept(tally.waiting())
     assert not tally.waiting()
+    metrics.limited_frames.inc()
+    assert tally.waiting() == {("limited", "WebSocket frame"): 1}

@@ -123,6 +123,7 @@ async def test_ten_thousand_rapid_frames(seeded_urls: Urls, seeded: Seeded, tmp_
             refusal = await ws.until("error")
             assert (refusal["code"], refusal["of"]) == ("rate_limited", "message")
             assert 0 < refusal["retry_after"] <= 60
+            assert running.services.metrics.registry.get_sample_value("aliquot_limited_frames_total") == 1
             await ws.send("ping")
             await ws.until("pong")
             async with connected(running, token(client), "second"):

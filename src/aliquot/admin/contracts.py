@@ -23,7 +23,7 @@ class Requests:
     failed_today: int
     """Answered 5xx."""
     limited_today: int
-    """Answered 429."""
+    """Answered 429, and WebSocket frames refused by a limit."""
     limited_today_by_route: Mapping[str, int]
 
 

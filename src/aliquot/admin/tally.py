@@ -8,7 +8,7 @@ from aliquot.platform.telemetry import Metrics
 Counts = Counter[tuple[str, str]]
 """(kind, route) → requests."""
 
-CHAT = "POST /chat"
+CHAT, FRAMES = "POST /chat", "WebSocket frame"
 _GAUGES = ("open_streams", "open_sockets", "active_runs")
 _ROUTE_CHARS = 160
 
@@ -39,6 +39,8 @@ class Tally:
                 if sample.name.endswith("_total"):
                     labels = sample.labels
                     _add(counts, f"{labels['method']} {labels['route']}"[:_ROUTE_CHARS], int(labels["status"]), int(sample.value))
+        if limited := int(self._metrics.registry.get_sample_value("aliquot_limited_frames_total") or 0):
+            counts["limited", FRAMES] = limited
         return counts
 
 

@@ -77,6 +77,7 @@ class Metrics:
         )  # fmt: skip
         self.open_streams = Gauge("aliquot_open_streams", "Streams being watched", registry=self.registry)
         self.open_sockets = Gauge("aliquot_open_sockets", "Open WebSockets", registry=self.registry)
+        self.limited_frames = Counter("aliquot_limited_frames", "WebSocket frames refused by a limit", registry=self.registry)
         self.active_runs = Gauge("aliquot_active_runs", "Runs executing in this process", registry=self.registry)
         self.tool_calls = Counter("aliquot_tool_calls", "Tool calls by outcome", ["tool", "outcome"], registry=self.registry)
         self.run_events = Counter("aliquot_run_events", "Run events written", registry=self.registry)

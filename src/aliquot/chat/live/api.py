@@ -147,6 +147,9 @@ class LiveApi:
     def count_frame(self, connection: Connection) -> None:
         self._identity.flood_count_person(connection.principal.id)
 
+    def count_limited(self) -> None:
+        self._metrics.limited_frames.inc()
+
     # --- other processes
 
     def _show(self, room: Room, newcomer: Connection | None = None) -> None:

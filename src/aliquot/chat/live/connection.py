@@ -68,6 +68,8 @@ class Hall(Protocol):
 
     def count_frame(self, connection: "Connection") -> None: ...
 
+    def count_limited(self) -> None: ...
+
 
 class Connection:
     """The state of one socket. `receive` is called for one frame after the other."""
@@ -182,6 +184,8 @@ class Connection:
             await self._act(frame)
         except Problem as problem:
             of = frame.type if frame is not None else None
+            if isinstance(problem, RateLimited):
+                self._hall.count_limited()
             self.push(frames.error(problem, of, getattr(frame, "client_id", None)))
 
     def refuse(self, problem: Problem) -> None:
@@ -195,6 +199,7 @@ class Connection:
             self._hall.count_frame(self)
         except RateLimited as problem:
             self.refused += 1
+            self._hall.count_limited()
             now = asyncio.get_running_loop().time()
             if self.refused > self._limits.live_refused_frames:
                 self.outbox.close(POLICY_VIOLATION, "too many frames")
