@@ -4,6 +4,7 @@ Nothing here decides anything; it only connects.
 """
 
 import asyncio
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from aliquot.admin.api import AdminApi
 from aliquot.chat.api import ChatApi
 from aliquot.chat.attachments.api import FileTools
 from aliquot.chat.live.api import LiveApi
+from aliquot.chat.personal import ChatPersonal
 from aliquot.chat.restated import RestatedRuns as RestatedChatRuns
 from aliquot.documents.api import DocumentsApi
 from aliquot.documents.contracts import Bounds
@@ -24,6 +26,7 @@ from aliquot.identity.restated import RestatedPeople
 from aliquot.kernel.clock import Clock, SystemClock
 from aliquot.lab.api import LabApi
 from aliquot.lab.dashboards import LAB_DASHBOARDS
+from aliquot.lab.personal import LabPersonal
 from aliquot.lab.restated import RestatedRuns
 from aliquot.lab.tools import lab_tools
 from aliquot.ledger.api import LedgerApi
@@ -45,10 +48,15 @@ from aliquot.platform.settings import Settings
 from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
-from aliquot.policy.contracts import ToolFacts
+from aliquot.policy.bundles import read_source
+from aliquot.policy.contracts import Approval, ToolFacts
+from aliquot.policy.personal import PolicyPersonal
 from aliquot.policy.restated import RestatedApprovals, RestatedDecisions
-from aliquot.policy.signatures import ApprovalSignatures
+from aliquot.policy.signatures import ActivationSignatures, ApprovalSignatures
+from aliquot.records.erasure.api import ErasureApi
+from aliquot.records.erasure.contracts import PersonalData
 from aliquot.records.signatures.api import SignaturesApi
+from aliquot.records.signatures.contracts import SignableKind
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
 from aliquot.tools.contracts import ToolContext
@@ -87,6 +95,7 @@ class Services:
     sequencer: Sequencer
     identity: IdentityApi
     signatures: SignaturesApi
+    erasure: ErasureApi
     policy: PolicyApi
     tools: ToolsApi
     models: ModelsApi
@@ -105,6 +114,10 @@ class Services:
         query = await self.tools.query(tx, context, tool, arguments)
         return query.tool, query.facts
 
+    async def edit_call(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, arguments: dict[str, Any]) -> Approval:
+        """Puts a request with other arguments in the place of a pending one (`POST /api/approvals/{id}/edit`)."""
+        return await self.tools.edit(tx, principal, approval_id, arguments)
+
 
 def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock | None = None) -> Services:
     """Build all services. Opens no connection; raises SettingsError or BundleRefused when something declared is unusable."""
@@ -118,7 +131,11 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     identity = IdentityApi(vault, ledger, clock, settings, limiter=limiter)
     signatures = SignaturesApi(identity=identity, ledger=ledger, vault=vault, clock=clock, settings=settings)
     ledger.signature_lines, decisions = signatures.lines, ApprovalSignatures(signatures)
-    policy = PolicyApi(ledger, vault, clock, settings, verify_signature=decisions, leave_signature=decisions.leave)
+    policy = PolicyApi(
+        ledger, vault, clock, settings, verify_signature=decisions, leave_signature=decisions.leave, limiter=limiter,
+        bundle_signatures=ActivationSignatures(signatures, identity),
+        bundle=None if settings.policy_bundle is None else read_source(settings.policy_bundle),
+    )  # fmt: skip
     models = ModelsApi(settings, db, ledger, clock)
     lab = LabApi(ledger=ledger, clock=clock, settings=settings, vault=vault)
     registry = Registry()
@@ -134,20 +151,32 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     live = LiveApi(
         chat=chat, identity=identity, policy=policy, db=db, vault=vault, clock=clock, limits=settings.limits, metrics=metrics, link=link
     )
-    for kind in (*policy.signable, *lab.signable, chat.signable):
-        signatures.register(kind)
-    policy.continue_run = chat.continue_after
+    _bind_signable(signatures, *policy.signable, *lab.signable, chat.signable)
+    policy.keeper.tools = registry.names()
+    policy.continue_run, policy.wait_for_other = chat.continue_after, chat.wait_for_other
     policy.tell_undecided(chat.end_wait)
+    erasure = ErasureApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs, obstacles=())
+    _bind_personal(erasure, ChatPersonal(chat, db, vault, ledger, clock), PolicyPersonal(db, vault), LabPersonal(db))
     rechecker = Rechecker(db, ledger, vault, clock, _restated(vault))
     services = Services(
         settings=settings, clock=clock, db=db, sequencer_db=sequencer_db, vault=vault, metrics=metrics, limiter=limiter, jobs=jobs,
         loops=loops, ledger=ledger, log_keys=key, rechecker=rechecker,
-        sequencer=sequencer, identity=identity, signatures=signatures, policy=policy, tools=tools, models=models, lab=lab,
+        sequencer=sequencer, identity=identity, signatures=signatures, erasure=erasure, policy=policy, tools=tools, models=models, lab=lab,
         routing=routing, chat=chat, live=live, link=link,
         admin=AdminApi(db, identity, models, tools, chat, limiter, settings.limits, metrics, clock),
     )  # fmt: skip
     _register_loops(services)
     return services
+
+
+def _bind_signable(signatures: SignaturesApi, *kinds: SignableKind) -> None:
+    for kind in kinds:
+        signatures.register(kind)
+
+
+def _bind_personal(erasure: ErasureApi, *domains: PersonalData) -> None:
+    for domain in domains:
+        erasure.register(domain)
 
 
 def _link(settings: Settings, vault: Vault) -> ValkeyLink | None:
@@ -183,6 +212,8 @@ def _register_loops(services: Services) -> None:
 
     async def expire_approvals() -> None:
         async with db.begin() as tx:
+            await services.policy.bundles.activate_due(tx)
+        async with db.begin() as tx:
             await services.policy.expire_due(tx)
             await services.policy.resolve_in_flight(tx)
 
@@ -201,6 +232,7 @@ def _register_loops(services: Services) -> None:
     loops.register("policy.expire", 15.0, expire_approvals)
     loops.register("identity.clean", 600.0, clean_identity)
     loops.register("models.sweep", 60.0, sweep_reservations)
+    loops.register("records.erase", 10.0, services.erasure.resume)
 
 
 class Background:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from aliquot.chat.contracts import Run, RunUsage, StoredEvent
 from aliquot.chat.tables import conversation, run, run_event, run_step
 from aliquot.platform.db import Database, Transaction
-from aliquot.platform.vault import Vault
+from aliquot.platform.vault import Erased, Vault
 
 LEASE = timedelta(seconds=15)
 _UNFINISHED = ("queued", "running")
@@ -169,6 +169,11 @@ class RunStore:
             return None
         return await tx.row(update(run).where(run.c.id == run_id).values(state=state, error_code=error_code).returning(run))
 
+    async def wait_for(self, tx: Transaction, run_id: uuid.UUID, approval_id: uuid.UUID) -> None:
+        """Which approval a waiting run waits for."""
+        waits = update(run).where(run.c.id == run_id, run.c.state == "waiting_approval")
+        await tx.execute(waits.values(approval_id=approval_id))
+
     async def dashboard_of(self, tx: Transaction, conversation_id: uuid.UUID, question_id: uuid.UUID) -> str | None:
         """The dashboard a question was asked in."""
         asked = select(run.c.dashboard).where(run.c.conversation_id == conversation_id, run.c.user_message_id == question_id)
@@ -187,16 +192,20 @@ class RunStore:
         await tx.send(_SAVE_STEP, {"run_id": run_id, "n": step.n, "state": step.state, "attempts": step.attempts, "body": sealed})
 
     async def steps(self, tx: Transaction, run_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Step]]:
-        """The steps of these runs, in order."""
+        """The steps of these runs, in order. Of a person who was erased only that there were some: nothing is known of them."""
         rows = await tx.rows(select(run_step).where(run_step.c.run_id.in_(run_ids)).order_by(run_step.c.run_id, run_step.c.n))
         steps: dict[uuid.UUID, list[Step]] = {}
         for row in rows:
-            if row.body is None:
-                step = Step(n=row.n, state=row.state, attempts=row.attempts)
-            else:
-                step = msgspec.json.decode(self._vault.open(row.body, aad=f"run_step:{row.run_id}:{row.n}"), type=Step)
-            steps.setdefault(row.run_id, []).append(step)
+            steps.setdefault(row.run_id, []).append(self._step(row))
         return steps
+
+    def _step(self, row: Row[Any]) -> Step:
+        if row.body is None:
+            return Step(n=row.n, state=row.state, attempts=row.attempts)
+        try:
+            return msgspec.json.decode(self._vault.open(row.body, aad=f"run_step:{row.run_id}:{row.n}"), type=Step)
+        except Erased:
+            return Step(n=row.n, state=row.state, attempts=row.attempts)
 
     # --- events
 

@@ -17,6 +17,7 @@ from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import NotFound
 from aliquot.platform.db import Transaction
+from aliquot.platform.vault import Erased
 from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import SignableRecord
 from aliquot.records.signatures.errors import NotSignable
@@ -46,6 +47,8 @@ class SignableConversations:
             raise NotSignable("There is no message to sign.")
         if len(messages) > self._messages_max:
             raise NotSignable(f"A branch of more than {self._messages_max} messages cannot be signed.")
+        if any(message.erased for message in messages):
+            raise Erased
         authors, subjects = await self._chats.hands(tx, conversation.id, [message.id for message in messages])
         return SignableRecord(
             kind=self.name, id=str(conversation.id), version=len(messages), part=str(head), content=_content(conversation.id, messages),

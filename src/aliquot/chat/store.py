@@ -152,8 +152,8 @@ class ChatStore:
         return Conversation(
             id=row.id, kind=row.kind, created_at=row.created_at, updated_at=row.updated_at, last_message_at=row.last_message_at,
             head_id=row.head_id, archived=row.archived_at is not None, pinned=row.pinned_at is not None, folder_id=row.folder_id,
-            client_id=self._open(row.client_id, f"conversation.client_id:{row.id}"),
-            title=self._open(row.title, f"conversation.title:{row.id}"),
+            client_id=self._shown(row.client_id, f"conversation.client_id:{row.id}", None),
+            title=self._shown(row.title, f"conversation.title:{row.id}", Erased.sentence),
         )  # fmt: skip
 
     def title(self, conversation_id: uuid.UUID, sealed: bytes | None) -> str | None:
@@ -268,6 +268,13 @@ class ChatStore:
 
     def _seal(self, subject: uuid.UUID, text: str | None, aad: str) -> bytes | None:
         return None if text is None else self._vault.seal(subject, text.encode(), aad=aad)
+
+    def _shown(self, sealed: bytes | None, aad: str, erased: str | None) -> str | None:
+        """What is sealed; `erased` when its key was destroyed: people the conversation is shared with go on in it."""
+        try:
+            return self._open(sealed, aad)
+        except Erased:
+            return erased
 
     def _open(self, sealed: bytes | None, aad: str) -> str | None:
         return None if sealed is None else self._vault.open(sealed, aad=aad).decode()

@@ -26,6 +26,7 @@ from aliquot.identity.contracts import (
 from aliquot.identity.keys import Keys
 from aliquot.identity.otp import SecondFactors
 from aliquot.identity.passwords import LENGTH_MAX, Passwords, require_strength
+from aliquot.identity.rights import permissions_of
 from aliquot.identity.service import People, checked_email
 from aliquot.identity.sessions import Sessions
 from aliquot.identity.tokens import Credential, SessionCredential, Tokens, is_key, is_ticket
@@ -122,6 +123,12 @@ class IdentityApi:
         if not row.active:
             raise Unauthenticated("This person is disabled.")
         return self._people.principal(row, via=via, ip=ip)
+
+    def hypothetical(self, roles: Collection[str], *, may_sign: bool, via: Via = "session") -> Principal:
+        """Somebody with these roles who does not exist, to ask what they might do."""
+        return Principal(
+            id=uuid.UUID(int=0), email="", name="", roles=frozenset(roles), permissions=permissions_of(roles, may_sign=may_sign), via=via
+        )
 
     def flood_check_address(self, address: str) -> None:
         """Raise RateLimited when too many requests from `address` could not be authenticated in the last minute."""
@@ -307,6 +314,11 @@ class IdentityApi:
     async def set_active(self, tx: Transaction, person_id: uuid.UUID, active: bool, *, by: Actor) -> Person:
         """Disable a person (their sessions and keys end at once and for good) or enable them again. Raises NotFound, LastAdmin."""
         return await self._people.set_active(tx, person_id, active, by=by)
+
+    async def forget(self, tx: Transaction, person_id: uuid.UUID) -> int:
+        """Delete what is in clear about an erased person who was disabled before: the index of their address, password, second factor,
+        network addresses. How many rows. The id stays, for signatures and the log."""
+        return await self._people.forget(tx, person_id)
 
     async def reset_password(self, tx: Transaction, person_id: uuid.UUID, *, password: str | None = None, by: Actor) -> str:
         """Give a person a password that must be changed (made unless given) and end their sessions; that password.

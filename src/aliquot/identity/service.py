@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import re
+import secrets
 import unicodedata
 import uuid
 from collections.abc import Collection, Sequence
@@ -193,6 +194,12 @@ class People:
         """Replace the password; the caller audits and ends sessions."""
         values = {"password_hash": await self._passwords.hash(password), "must_change": must_change}
         return await store.update_person(tx, person_id, self._clock.now(), values)
+
+    async def forget(self, tx: Transaction, person_id: uuid.UUID) -> int:
+        """Delete what is in clear about an erased person; how many rows."""
+        await self.find(tx, person_id, lock=True)
+        values = {"email_index": secrets.token_bytes(32), "password_hash": ""}
+        return await store.forget_person(tx, person_id, values)
 
     async def audit(
         self, tx: Transaction, by: Actor, action: str, person_id: uuid.UUID, *, version: int = 1, outcome: Outcome = "ok",

@@ -95,6 +95,17 @@ async def hold_signing(tx: Transaction, person_id: uuid.UUID, by: str) -> None:
     await tx.execute(update(person).where(person.c.id == person_id).values(signing_hold=by))
 
 
+async def forget_person(tx: Transaction, person_id: uuid.UUID, values: dict[str, Any]) -> int:
+    """Overwrite a person's row with `values`; delete their second factor and tickets, and the addresses of their log-ins."""
+    statements = (
+        update(person).where(person.c.id == person_id).values(values),
+        delete(factor).where(factor.c.person_id == person_id),
+        delete(socket_ticket).where(socket_ticket.c.person_id == person_id),
+        update(login_session).where(login_session.c.person_id == person_id, login_session.c.ip.is_not(None)).values(ip=None),
+    )
+    return sum([(await tx.execute(statement)).rowcount for statement in statements])
+
+
 async def lock_admins(tx: Transaction) -> None:
     """One transaction at a time decides who is administrator: two of them removing each other cannot both succeed."""
     await tx.execute(select(func.pg_advisory_xact_lock(_ADMIN_LOCK)))

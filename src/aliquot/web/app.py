@@ -49,8 +49,9 @@ log = structlog.get_logger(__name__)
 
 _ROUTERS = (
     health_router, admin_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
-    erasure_router, signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
+    signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
     feedback_router, tool_calls_router, live_router, agui_router, attachments_router,
+    erasure_router,
 )  # fmt: skip
 
 

@@ -44,11 +44,11 @@ class FeedbackStore:
         row = await tx.row(statement.on_conflict_do_update(index_elements=[_f.message_id, _f.person_id], set_=changed).returning(feedback))
         if row is None:
             raise LookupError("an upsert returns its row")
-        return self._view(row), row.id == feedback_id
+        return self.view(row), row.id == feedback_id
 
     async def get(self, tx: Transaction, person_id: uuid.UUID, message_id: uuid.UUID) -> Feedback | None:
         row = await tx.row(select(feedback).where(_f.message_id == message_id, _f.person_id == person_id))
-        return None if row is None else self._view(row)
+        return None if row is None else self.view(row)
 
     async def withdraw(self, tx: Transaction, person_id: uuid.UUID, message_id: uuid.UUID) -> uuid.UUID | None:
         """Take it away; its id, None when there was none."""
@@ -63,9 +63,9 @@ class FeedbackStore:
         statement = select(feedback).where(*_matching(wanted))
         if after is not None:
             statement = statement.where(or_(_f.created_at < after[0], and_(_f.created_at == after[0], _f.id < after[1])))
-        return [self._view(row) for row in await tx.rows(statement.order_by(_f.created_at.desc(), _f.id.desc()).limit(limit))]
+        return [self.view(row) for row in await tx.rows(statement.order_by(_f.created_at.desc(), _f.id.desc()).limit(limit))]
 
-    def _view(self, row: Row[Any]) -> Feedback:
+    def view(self, row: Row[Any]) -> Feedback:
         return Feedback(
             id=row.id, message_id=row.message_id, conversation_id=row.conversation_id, run_id=row.run_id, person_id=row.person_id,
             rating=int(row.rating) if row.rating.isdecimal() else row.rating, comment=self._comment(row),

@@ -1,0 +1,1 @@
+"""Who saw patient data, when and by which way; and access taken in an emergency."""
