@@ -88,7 +88,7 @@ class ChatApi:
         self._identity, self._tools = identity, tools
         self._chats, self._runs = ChatStore(vault), RunStore(vault)
         owner, waits = new_id(), Waits(self._runs, ledger)
-        self.end_wait = waits.end
+        self.end_wait, self.wait_for_other = waits.end, waits.other
         self.events: Bus[StoredEvent] = Bus("run:", link, lambda _, data: self._runs.unpack(data))
         bus = self.events
         self._writer = RunEventWriter(db, self._runs, bus, owner, metrics.run_events.inc)

@@ -25,6 +25,10 @@ class Waits:
     def __init__(self, runs: RunStore, ledger: LedgerApi) -> None:
         self._runs, self._ledger = runs, ledger
 
+    async def other(self, tx: Transaction, run_id: uuid.UUID, approval_id: uuid.UUID) -> None:
+        """The run waits for another approval now: its arguments were edited."""
+        await self._runs.wait_for(tx, run_id, approval_id)
+
     async def end(self, tx: Transaction, run_id: uuid.UUID, approval: ApprovalState) -> None:
         """Give the run its final state, unless it does not wait (any more, or yet: see `executor`)."""
         if approval == "pending":

@@ -18,8 +18,9 @@ from aliquot.platform.postgres import PostgresError
 from aliquot.platform.settings import Settings, SettingsError, load_settings, unknown_variables
 from aliquot.platform.telemetry import configure_logs
 from aliquot.platform.vault import RootKeyError
+from aliquot.policy.bundles import BundleRefused
 
-EXPECTED = (SettingsError, PostgresError, SchemaError, RootKeyError, LogKeyError, ForeignKeys, Problem)
+EXPECTED = (SettingsError, PostgresError, SchemaError, RootKeyError, LogKeyError, ForeignKeys, BundleRefused, Problem)
 
 
 @contextmanager

@@ -134,9 +134,22 @@ class PolicyApi:
         found = await store.decisions(tx, user_id=user_id, decision=decision, limit=limit + 1, after=after)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
-    async def request_approval(self, tx: Transaction, *, query: Query, decision: Decision, call_id: str, preview: Preview) -> Approval:
-        """Store a request to act, bound by hash to all of this. Raises InvalidInput for what has no canonical JSON form."""
-        return await self._approvals.request(tx, query, decision, call_id, preview)
+    async def request_approval(
+        self, tx: Transaction, *, query: Query, decision: Decision, call_id: str, preview: Preview, instead_of: uuid.UUID | None = None
+    ) -> Approval:
+        """Store a request to act, bound by hash to all of this; with `instead_of` a pending one of the same person gives way to it.
+
+        The run that waited then waits for this one. Raises InvalidInput for what has no canonical JSON form, TooManyPending,
+        AlreadyDecided.
+        """
+        if instead_of is not None:
+            await self._approvals.give_way(tx, query.principal, instead_of)
+        made = await self._approvals.request(tx, query, decision, call_id, preview)
+        if instead_of is not None:
+            await self._approvals.superseded(tx, query.principal, instead_of, made.id)
+            if made.run_id is not None:
+                await self.wait_for_other(tx, made.run_id, made.id)
+        return made
 
     async def decide_approval(
         self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, decision: Choice, *, reason: str | None = None,
@@ -188,6 +201,8 @@ class PolicyApi:
     async def state(self, tx: Transaction, approval_id: uuid.UUID) -> ApprovalState:
         """How far an approval came; for the run that asked. Raises NotFound."""
         row = await store.approval(tx, approval_id)
+        while row is not None and row.superseded_by is not None:  # what counts is the request that took its place
+            row = await store.approval(tx, row.superseded_by)
         if row is None:
             raise NotFound
         return row.state
@@ -207,20 +222,12 @@ class PolicyApi:
         """(mine, inbox): how many requests of mine are open, and how many wait for my decision."""
         return await self._approvals.counts(tx, principal)
 
-    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
-        """A pending request of mine whose arguments I may edit. Use inside `kept_refusals`. Raises NotFound, SessionRequired,
-        AlreadyDecided, ApprovalExpired."""
-        return await self._approvals.editable(tx, principal, approval_id)
+    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> tuple[Approval, bool]:
+        """A pending request of mine whose arguments I may edit, and whether untrusted text led to it. Use inside `kept_refusals`.
 
-    async def supersede(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, successor: Approval) -> Approval:
-        """A pending request gives way to `successor`, which was requested in the same transaction. Its run waits for that one now.
-
-        Raises AlreadyDecided.
+        Raises NotFound, SessionRequired, AlreadyDecided, ApprovalExpired.
         """
-        old = await self._approvals.supersede(tx, principal, approval_id, successor.id)
-        if old.run_id is not None:
-            await self.wait_for_other(tx, old.run_id, successor.id)
-        return old
+        return await self._approvals.editable(tx, principal, approval_id)
 
     async def by_next_run(self, tx: Transaction, run_id: uuid.UUID) -> Approval | None:
         """The approval whose decision continues in run `run_id`. Raises Damaged or Erased when it cannot be read."""

@@ -70,3 +70,9 @@ class TooManyPending(Conflict):
 class TooManyDecisions(RecordedRefusal, RateLimited):
     code, status = "too_many_decisions", 429
     sentence = "You have approved very many requests in a short time. Please take a break, and look at each one."
+
+
+class EditDenied(RecordedRefusal, Forbidden):
+    """The member `reasons` says why. The request as it was still waits."""
+
+    code, status, sentence = "denied", 403, "With these arguments the policy does not allow it. The request as it was still waits."

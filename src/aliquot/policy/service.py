@@ -159,25 +159,29 @@ class Approvals:
             raise await self._refused(tx, row, principal, AlreadyDecided())
         return moved
 
-    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
-        """A pending request of mine whose arguments I may edit. Raises NotFound, SessionRequired, AlreadyDecided, ApprovalExpired."""
+    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> tuple[Approval, bool]:
         row = await self._seen(tx, principal, approval_id)
         if row.requester_id != principal.id:
             raise NotFound
         if principal.via != "session" or principal.session_id is None:
             raise await self._refused(tx, row, principal, SessionRequired())
-        await self._opened(tx, row, principal)
+        request = await self._opened(tx, row, principal)
         await self._require_pending(tx, row, principal)
-        return approvals.as_approval(self._vault, row, self._clock.now(), principal)
+        return approvals.as_approval(self._vault, row, self._clock.now(), principal), request.tainted
 
-    async def supersede(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, successor: uuid.UUID) -> Approval:
-        """A request gives way to one with edited arguments; its run goes on waiting, for that one. Raises AlreadyDecided."""
-        values = {"ended_at": self._clock.now(), "failure": "superseded", "superseded_by": successor}
+    async def give_way(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> None:
+        """End a pending request for another one that follows in the same transaction. Raises AlreadyDecided."""
+        values = {"ended_at": self._clock.now(), "failure": "superseded"}
         moved = await store.move(tx, approval_id, source="pending", target="withdrawn", values=values)
         if moved is None:
             raise AlreadyDecided
-        await self._audit(tx, moved, "approval.withdrawn", principal, reason=f"superseded by {successor}")
-        return approvals.as_approval(self._vault, moved, self._clock.now(), principal)
+        await self._audit(tx, moved, "approval.withdrawn", principal, reason="superseded")
+
+    async def superseded(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, successor: uuid.UUID) -> None:
+        """Note which request took its place."""
+        moved = await store.move(tx, approval_id, source="withdrawn", target="withdrawn", values={"superseded_by": successor})
+        if moved is not None:
+            await self._audit(tx, moved, "approval.superseded", principal, reason=str(successor))
 
     async def counts(self, tx: Transaction, principal: Principal) -> tuple[int, int]:
         """(mine, inbox) of what is pending."""

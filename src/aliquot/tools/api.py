@@ -116,6 +116,14 @@ class ToolsApi:
         """
         return await self._proposals.query(tx, context, tool, arguments)
 
+    async def edit(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, arguments: str | dict[str, Any]) -> Approval:
+        """Put a request with other arguments, decided and previewed anew, in the place of a pending one of mine.
+
+        Use inside `kept_refusals`. Raises NotFound, SessionRequired, AlreadyDecided, ApprovalExpired, UnknownTool, ArgumentsInvalid,
+        EditDenied (member `reasons`), and what the tool itself refuses.
+        """
+        return await self._proposals.edit(tx, principal, approval_id, arguments)
+
     async def dry_run(
         self, context: ToolContext, tool: str, arguments: str | dict[str, Any], *, only: Collection[str] | None = None
     ) -> DryRun:

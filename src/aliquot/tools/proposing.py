@@ -1,6 +1,7 @@
 """From a wish to a call that may be executed, waits for a person, or ended: validation, permission, policy, preview."""
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -10,12 +11,13 @@ import structlog
 
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
-from aliquot.kernel.problems import Problem
+from aliquot.kernel.problems import NotFound, Problem
 from aliquot.platform.db import Database, DatabaseUnavailable, Transaction
 from aliquot.platform.limits import Limiter
 from aliquot.platform.settings import Limits
 from aliquot.policy.api import PolicyApi
-from aliquot.policy.contracts import Decision, Preview, Query, Reason, ToolFacts
+from aliquot.policy.contracts import Approval, Decision, Preview, Query, Reason, ToolFacts
+from aliquot.policy.errors import EditDenied
 from aliquot.tools import reports, store
 from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, ToolContext
 from aliquot.tools.errors import CallInFlight, CallMismatch, ToolDenied, ToolFailed, ToolTimeout, UnknownTool, where
@@ -64,6 +66,32 @@ class Proposals:
             if decision.decision == "deny":
                 raise ToolDenied(" ".join(reason.text for reason in decision.reasons), reasons=_as_json(decision))
             return DryRun(tool=tool, arguments=arguments, decision=decision, preview=await self.preview(tx, context, known, arguments))
+
+    async def edit(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, given: Given) -> Approval:
+        """Another request with these arguments in the place of a pending one: decided and previewed anew, as a call of its own."""
+        old, tainted = await self._policy.editable(tx, principal, approval_id)
+        row = await store.by_approval(tx, approval_id)
+        if row is None or row.state != "waiting":
+            raise NotFound
+        known = self._registry.get(old.tool)
+        arguments = self._checked(known, given)
+        context = ToolContext(principal=principal, run_id=row.run_id, call_id=row.call_id, idempotency_key=f"edit:{approval_id}")
+        query = await self.ask(tx, context, known, arguments, tainted=tainted)
+        decision = _with_permission(await self._policy.decide(tx, query), principal, known.facts)
+        if decision.decision == "deny":
+            raise EditDenied(reasons=_as_json(decision))
+        if decision.decision == "allow":  # what was asked for once is not done without an answer because it was edited
+            decision = replace(decision, decision="confirm", obligations=("confirm",))
+        preview = await self.preview(tx, context, known, arguments)
+        approval = await self._policy.request_approval(
+            tx, query=query, decision=decision, call_id=row.call_id, preview=preview, instead_of=approval_id
+        )
+        call = replace(new_call(context, known, arguments, canonical_json(arguments)), decision=decision)
+        await self._calls.claim(tx, call)
+        await store.wait(tx, call.id, approval=approval.id, policy_version=decision.policy_version)
+        before = self._calls.restored(row, principal, row.run_id)
+        await self._calls.finish(tx, before, reports.declined(before, replace(old, state="withdrawn")), before=("waiting",))
+        return approval
 
     async def query(self, tx: Transaction, context: ToolContext, tool: str, given: Given) -> Query:
         known = self._registry.get(tool)

@@ -33,9 +33,10 @@ def _services(request: Request) -> Services:
 async def health(request: Request) -> JSONResponse:
     """Liveness and readiness per part. Open to everybody; says nothing that helps an attacker."""
     services = _services(request)
-    parts = await _stored(services) | {"disk": _disk(services), "models": _models(services)}
+    parts = await _stored(services) | {"disk": _disk(services), "models": _models(services), "policy": services.policy.health()}
     states = {part["status"] for part in parts.values()}
-    status = "down" if states & _UNREADY else "degraded" if "low" in states else "ok"
+    kept = parts["policy"]["status"] != "ok"
+    status = "down" if states & _UNREADY else "degraded" if "low" in states or kept else "ok"
     document = {"status": status, "version": aliquot.__version__, "parts": parts}
     return JSONResponse(document, status_code=503 if status == "down" else 200)
 
