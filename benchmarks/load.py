@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import csv
 import json
+import os
 import random
 import sys
 import time
@@ -39,7 +40,7 @@ class Scenario:
     cuts: float = 0.0
     """Probability that a connection breaks before its answer is whole; what goes on after it may break again."""
     slow: float = 0.0
-    """Share of clients that read about 8 KB/s."""
+    """Share of clients that read about 2 KB/s."""
     turns: int = 1
     """Questions per conversation."""
     streams: float = 1.0
@@ -170,7 +171,7 @@ def figures(load: Load, streams: int) -> dict[str, Any]:
         "cpu_us_per_token": round((last.cpu - first.cpu) * 1e6 / max(1, tokens)),
         "database_cpu_us_per_token": round((last.database_cpu - first.database_cpu) * 1e6 / max(1, tokens)),
         "rss_mb": {"first": round(rss[0]), "last": round(rss[-1]), "max": round(max(rss))},
-        "database_pss_mb": round(last.database_pss),
+        "database_pss_mb": round(last.database_pss), "load_average": round(os.getloadavg()[0], 1),
     }  # fmt: skip
 
 
@@ -188,6 +189,7 @@ def _row(name: str, scenario: str, seen: dict[str, Any]) -> str:
     cells = [
         name, scenario, seen["streams"], f"{seen['tokens']:,}", seen["disconnections"], f"{seen['lost']:,} / {seen['doubled']:,}", first, gap,
         f"{seen['tokens_per_second']:,}", f"{seen['cpu_us_per_token']} + {seen['database_cpu_us_per_token']}", seen["rss_mb"]["max"],
+        seen["load_average"],
     ]  # fmt: skip
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 

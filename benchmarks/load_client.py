@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httptools
 
 _SLOW_BUFFER = 2_048
-_SLOW_PAUSE = 0.25
+_SLOW_PAUSE = 1.0
 
 
 class Refused(Exception):

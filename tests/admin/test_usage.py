@@ -134,6 +134,7 @@ async def test_who_may_look_and_for_how_long(site: Site) -> None:  # noqa: F811
     assert await code(**{"from": (now - timedelta(days=93)).isoformat(), "to": now.isoformat()}) == 422
     assert await code(**{"from": now.isoformat(), "to": now.isoformat()}) == 422
     assert await code(to="0001-01-02T00:00:00Z") == 422
+    assert await code(to="9999-12-31T23:59:59-14:00") == 422
     assert await code(to="9999-12-31T23:59:59Z") == 200
     assert await code(to="2026-01-02T00:00:00") == 422
     empty = (await admin.get("/api/admin/usage", params={"to": "2020-01-01T00:00:00Z"})).json()

@@ -69,10 +69,10 @@ class AdminApi:
 
     def period(self, since: datetime | None, until: datetime | None, days: int = 7) -> tuple[datetime, datetime]:
         """The period asked for; without a beginning the last `days` of it. Raises BadPeriod."""
-        until = until or self._clock.now() + timedelta(milliseconds=1)
         try:
-            since = since or until - timedelta(days=days)
-        except OverflowError:
+            until = (until or self._clock.now() + timedelta(milliseconds=1)).astimezone(UTC)
+            since = (since or until - timedelta(days=days)).astimezone(UTC)
+        except OverflowError:  # before the year 1 or after 9999
             raise BadPeriod from None
         if not timedelta(0) < until - since <= timedelta(days=self._limits.usage_days):
             raise BadPeriod
