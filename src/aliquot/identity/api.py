@@ -24,6 +24,7 @@ from aliquot.identity.contracts import (
     Via,
 )
 from aliquot.identity.keys import Keys
+from aliquot.identity.oidc.api import SignOnApi
 from aliquot.identity.otp import SecondFactors
 from aliquot.identity.passwords import LENGTH_MAX, Passwords, require_strength
 from aliquot.identity.rights import permissions_of
@@ -70,6 +71,9 @@ class IdentityApi:
             factors=self._factors,
         )  # fmt: skip
         self._keys = Keys(self._people, vault, clock)
+        self.sso = SignOnApi(
+            people=self._people, sessions=self._sessions, vault=vault, limiter=limiter, clock=clock, settings=settings
+        )  # fmt: skip
         self._flood = FloodLimiter(clock, settings.limits.requests_per_minute)
         self._sleep = sleep
         self._login_slots = asyncio.Semaphore(_LOGINS_AT_ONCE)
@@ -240,8 +244,17 @@ class IdentityApi:
         """None when `code` is a fresh one of the person's (for signatures); NotEnrolled, WrongOtp or Locked otherwise. Spends it."""
         return await self._factors.prove(tx, principal, code)
 
+    async def confirm_sso(self, tx: Transaction, principal: Principal, proof: str) -> Problem | None:
+        """None when `proof` is of a fresh authentication at the provider (for signatures); WrongProof otherwise. Spends it."""
+        return await self.sso.prove(tx, principal, proof)
+
     async def components(self, tx: Transaction, principal: Principal) -> Components:
-        """What the person's signature consists of, and when this session executed all of it last."""
+        """What the person's signature consists of, and when this session executed all of it last.
+
+        Who came through the provider is authenticated there anew for every signature: no earlier log-in there counts.
+        """
+        if principal.session_id is not None and await self.sso.opened(tx, principal.session_id):
+            return Components(secrets=frozenset({"sso"}), executed_at=None)
         return await self._factors.components(tx, principal)
 
     # API keys
@@ -330,6 +343,7 @@ class IdentityApi:
     async def clean(self, tx: Transaction) -> None:
         """Delete expired tickets, long expired sessions, old rate-limit and idempotency rows. For a background loop."""
         await self._sessions.clean(tx)
+        await self.sso.clean(tx)
         await self.limiter.clean(tx)
         await self.idempotency.clean(tx)
 

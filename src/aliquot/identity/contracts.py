@@ -147,7 +147,8 @@ class SecondFactor:
     """It is asked for at every log-in, besides signatures."""
 
 
-Secret = Literal["password", "otp"]
+Secret = Literal["password", "otp", "sso"]
+"""`sso` is the proof of a fresh authentication at the provider: all components at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from aliquot.identity.dependencies import (
     require,
     services_of,
 )
+from aliquot.identity.oidc.http import router as oidc_router
 from aliquot.identity.otp_http import router as otp_router
 from aliquot.kernel.problems import Problem
 from aliquot.platform.http import Body, Page
@@ -39,6 +40,7 @@ __all__ = [
 router = APIRouter(tags=["identity"])
 router.include_router(admin_router)
 router.include_router(otp_router)
+router.include_router(oidc_router)
 
 _Email = Annotated[str, Field(min_length=1, max_length=320)]
 _Password = Annotated[str, Field(min_length=1, max_length=1024, repr=False)]

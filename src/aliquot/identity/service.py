@@ -175,6 +175,16 @@ class People:
         await self.audit(tx, by, "roles.changed", person_id, version=row.version, reason="roles:" + ",".join(roles))
         return self.person(row)
 
+    async def take_roles(self, tx: Transaction, person_id: uuid.UUID, *, by: Actor) -> None:
+        """Leave a person without any role; their sessions end, their keys are revoked. Raises NotFound, LastAdmin."""
+        await store.lock_admins(tx)
+        await self._keep_an_admin(tx, await self.find(tx, person_id, lock=True))
+        at = self._clock.now()
+        await store.revoke_sessions(tx, person_id, at)
+        await store.revoke_keys(tx, person_id, at)
+        row = await store.update_person(tx, person_id, at, {"roles": []})
+        await self.audit(tx, by, "roles.changed", person_id, version=row.version, reason="roles:")
+
     async def set_active(self, tx: Transaction, person_id: uuid.UUID, active: bool, *, by: Actor) -> Person:
         """Disable (ending sessions, revoking keys) or enable a person. Raises NotFound, LastAdmin."""
         await store.lock_admins(tx)

@@ -205,16 +205,20 @@ class Sessions:
                 await self._people.audit(tx, by, action, row.id, version=row.version, outcome="failed")
 
     async def _open(self, tx: Transaction, row: Row[Any], password: str, address: str) -> Login:
+        if row.must_change:
+            tx.after_commit(lambda: self._forget_first_password(password))
+        return (await self.open(tx, row, address))[0]
+
+    async def open(self, tx: Transaction, row: Row[Any], address: str, *, reason: str | None = None) -> tuple[Login, uuid.UUID]:
+        """A session of somebody who was authenticated (`reason` says how, if not by a password), and its id."""
         now = self._clock.now()
         session_id, expires_at = new_id(), now + self._lifetime
         values = {"id": session_id, "person_id": row.id, "ip": address, "created_at": now, "expires_at": expires_at, "revoked_at": None}
         await store.insert_session(tx, values)
-        by = Actor(id=str(row.id), via="session", ip=address)
-        await self._people.audit(tx, by, "login.succeeded", row.id, record=RecordRef(type="session", id=str(session_id)))
-        if row.must_change:
-            tx.after_commit(lambda: self._forget_first_password(password))
+        by, record = Actor(id=str(row.id), via="session", ip=address), RecordRef(type="session", id=str(session_id))
+        await self._people.audit(tx, by, "login.succeeded", row.id, record=record, reason=reason)
         person = self._people.person(row)
-        return Login(token=self._tokens.issue(person, session_id, expires_at), user=person, expires_at=expires_at)
+        return Login(token=self._tokens.issue(person, session_id, expires_at), user=person, expires_at=expires_at), session_id
 
     def _forget_first_password(self, used: str) -> None:
         """Delete the file that holds the first administrator's password, once that password was used."""

@@ -3,6 +3,9 @@
 The components are the e-mail address and the password of the log-in and, for people with a second factor, its one-time password.
 All are executed at the log-in. A signing within `signing_idle_seconds` of that, or of another signing in the same session,
 takes one secret; any other takes all of them. A bearer token alone never signs, and an API key never does.
+
+People with single sign-on sign with the proof of a fresh authentication at the provider (`sso`): that is all components at once. In a
+session that was opened through the provider nothing else will do.
 """
 
 from datetime import timedelta
@@ -44,18 +47,20 @@ class Authentication:
     async def prove(self, tx: Transaction, principal: Principal, secrets: Secrets) -> tuple[Principal, Proof]:
         """Check what was given; the person as they are after that (a session ended or a right lost meanwhile counts).
 
-        Raises SecretRequired, ComponentsRequired, and what identity says: WrongPassword, WrongOtp, NotEnrolled, Locked,
+        Raises SecretRequired, ComponentsRequired, and what identity says: WrongPassword, WrongOtp, WrongProof, NotEnrolled, Locked,
         Unauthenticated. Commit in any case.
         """
         given = {name: value for name in get_args(Secret) if (value := getattr(secrets, name))}
         if not given:
             raise SecretRequired
         wanted, continued = await self.period(tx, principal)
-        if not continued and not set(wanted) <= set(given):
+        if "sso" not in given and ("sso" in wanted or not (continued or set(wanted) <= set(given))):
             raise ComponentsRequired(components=list(wanted))
         refused = await self._identity.confirm_password(tx, principal, given["password"]) if "password" in given else None
         if refused is None and "otp" in given:
             refused = await self._identity.confirm_otp(tx, principal, given["otp"])
+        if refused is None and "sso" in given:
+            refused = await self._identity.confirm_sso(tx, principal, given["sso"])
         if refused is not None:
             raise refused
         now = await self._identity.principal(tx, principal.id, session_id=principal.session_id, ip=principal.ip)

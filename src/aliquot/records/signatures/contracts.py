@@ -59,6 +59,8 @@ class Secrets:
 
     password: str | None = field(default=None, repr=False)
     otp: str | None = field(default=None, repr=False)
+    sso: str | None = field(default=None, repr=False)
+    """The proof of a fresh authentication at the provider (`POST /api/auth/oidc/step-up`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ class UnknownMeaning(InvalidInput):
 
 
 class SecretRequired(InvalidInput):
-    code, sentence = "signature_required", "Sign with your password or one-time password."
+    code, sentence = "signature_required", "Sign with your password, one-time password or a fresh single sign-on."
 
 
 class MayNotSign(Forbidden):

@@ -33,9 +33,10 @@ class SignaturesServices(IdentityServices, Protocol):
 class SecretsBody(Body):
     password: _Secret = None
     otp: _Secret = None
+    sso: _Secret = None
 
     def secrets(self) -> Secrets:
-        return Secrets(password=self.password, otp=self.otp)
+        return Secrets(password=self.password, otp=self.otp, sso=self.sso)
 
 
 class SignBody(SecretsBody):
@@ -112,7 +113,7 @@ async def sign(
         kind=kind, reference=record_id, meaning=body.meaning, secrets=body.secrets(), reason=body.reason, part=body.part,
         version=body.version, sha256=body.sha256,
     )  # fmt: skip
-    asked = {"kind": kind, "record": record_id, **body.model_dump(exclude={"password", "otp"})}
+    asked = {"kind": kind, "record": record_id, **body.model_dump(exclude={"password", "otp", "sso"})}
     async with services.identity.login_slot(), services.db.begin() as tx:
         claim = await services.identity.idempotency.claim(
             tx, key=idempotency_key, owner=principal.id, route=_SIGN, body=canonical_json(asked)
