@@ -190,32 +190,6 @@ async def test_the_chunks_format_and_the_form_body_of_tracseq(site: Site) -> Non
     assert found["client_id"] == "conv_123"
 
 
-async def test_lumen_sessions(site: Site) -> None:
-    scientist = await site.client("scientist")
-    first = await scientist.post("/chat", json={"message": "Is PCR-02 ready?"})
-    session = json.loads(first.text.split("data: ", 1)[1].split("\n")[0])["session_id"]
-    again = await scientist.post("/chat", json={"message": "and HPLC-03?", "sessionId": session})
-    assert again.status_code == 200
-    history = (await scientist.get(f"/chat/sessions/{session}")).json()
-    assert [m["role"] for m in history["messages"]] == ["user", "assistant", "user", "assistant"]
-    assert (await scientist.delete(f"/chat/sessions/{session}")).status_code == 204
-    assert (await scientist.get(f"/chat/sessions/{session}")).status_code == 404
-    reopened = await scientist.post("/chat", json={"message": "Is PCR-02 ready?", "sessionId": session})
-    assert reopened.status_code == 200
-    assert len((await scientist.get(f"/chat/sessions/{session}")).json()["messages"]) == 2
-
-
-async def test_lumen_s_limit_answers_with_its_own_body(site: Site) -> None:
-    scientist = await site.client("scientist")
-    for _ in range(10):
-        assert (await scientist.post("/chat", json={"message": "Is PCR-02 ready?"})).status_code == 200
-    limited = await scientist.post("/chat", json={"message": "Is PCR-02 ready?"})
-    assert limited.status_code == 429
-    assert limited.json()["error"] == "Rate limit exceeded. Please wait before sending more messages."
-    assert 0 < limited.json()["retryAfter"] <= 60
-    assert int(limited.headers["retry-after"]) == limited.json()["retryAfter"]
-
-
 async def test_other_people_s_conversations_and_runs_do_not_exist(site: Site) -> None:
     scientist, viewer = await site.client("scientist"), await site.client("viewer")
     heard = await ask(scientist, "Is PCR-02 ready?", "mine")

@@ -45,7 +45,8 @@ async def test_a_session_carries_the_conversation_to_the_model(model_site: Site,
     assert "61 %" in seen
     assert await history(client, session) == ["user", "assistant"] * 2
     assert (await client.delete(f"/chat/sessions/{session}")).status_code == 204
-    await chat(client, "What about building 5?", session)  # New Conversation
+    assert (await client.get(f"/chat/sessions/{session}")).status_code == 404
+    await chat(client, "What about building 5?", session)
     assert "building 3" not in str(model_server.requests[-1].body["messages"])
 
 
