@@ -196,6 +196,7 @@ async def test_stopping(bench: Bench, tools: dict[str, Tool]) -> None:
     bench.clock.advance(60)
     wish = {"run": run.code, "reason": "The plate was mixed up"}
     facts, preview = await look(bench, stop, wish)
+    assert facts.pop("instrument")
     assert facts == {"foreign_run": False, "instrument_state": "running"}
     assert preview.resource_versions == {f"instrument_run:{run.code}": 1, "instrument:PCR-02": 2}
     facts, preview = await look(bench, stop, wish, bench.context(bench.bob))

@@ -83,6 +83,10 @@ class Site:
             approval = await self.policy.request_approval(tx, query=asked, decision=decision, call_id="call-1", preview=PREVIEW)
         return str(approval.id)
 
+    async def identity_of(self, email: str) -> Principal:
+        async with self.db.begin() as tx:
+            return await self.identity.principal(tx, (await self.identity.person(tx, email)).id)
+
     async def refusals(self) -> list[str]:
         sql = sa.text(
             "SELECT convert_from(body, 'UTF8')::jsonb ->> 'reason' FROM audit_event WHERE action = 'approval.refused' ORDER BY id"
@@ -139,7 +143,9 @@ async def test_the_requester_sees_the_preview_and_confirms(site: Site) -> None:
     assert answer.json()["approval"]["state"] == "approved"
     assert answer.json()["approval"]["reason"] == "plate checked"
     assert problem(await browser.post(f"/api/approvals/{asked}/decision", json={"decision": "reject"})) == (409, "already_decided")
-    assert (await browser.get("/api/approvals", params={"state": "pending"})).json() == {"items": [], "next": None}
+    assert (await browser.get("/api/approvals", params={"state": "pending"})).json() == {
+        "items": [], "next": None, "counts": {"mine": 0, "inbox": 0},
+    }  # fmt: skip
     assert len(site.continued) == 1
     assert await site.refusals() == ["already_decided"]
 

@@ -240,7 +240,8 @@ class StartRunTool(_LabTool):
 
     async def facts(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> dict[str, Any]:
         try:
-            return {"instrument_state": (await self._lab.instrument(tx, str(arguments["instrument"]))).state}
+            instrument = await self._lab.instrument(tx, str(arguments["instrument"]))
+            return {"instrument": instrument.code, "instrument_state": instrument.state}
         except (UnknownInstrument, AmbiguousInstrument):
             return {"instrument_state": "unknown"}  # the preview says what is wrong
 
@@ -329,7 +330,7 @@ class StopRunTool(_LabTool):
         except UnknownInstrumentRun:
             return {"foreign_run": True, "instrument_state": "unknown"}  # the preview says that there is none
         state = (await self._lab.instrument(tx, run.instrument)).state
-        return {"foreign_run": run.operator_id != context.principal.id, "instrument_state": state}
+        return {"foreign_run": run.operator_id != context.principal.id, "instrument": run.instrument, "instrument_state": state}
 
     async def preview(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> Preview:
         plan = await self._lab.preview_stop(tx, _caller(context, self.name), str(arguments["run"]))
