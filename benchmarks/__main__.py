@@ -30,7 +30,8 @@ def main(wanted: list[str]) -> None:
     if wanted:
         print(text)
     else:
-        TARGET.write_text(text, "utf-8")
+        _, heading, kept = TARGET.read_text("utf-8").partition("\n## ")  # sections of their own, such as the comparison with peers
+        TARGET.write_text(text + heading + kept, "utf-8")
         print(f"written to {TARGET}")
 
 

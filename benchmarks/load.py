@@ -185,7 +185,9 @@ def _spread(values: Iterable[float]) -> dict[str, float]:
 
 def _row(name: str, scenario: str, seen: dict[str, Any]) -> str:
     """A line of the table in docs/benchmarks.md."""
-    first, gap = (" / ".join(f"{seen[key].get(p, float('nan')):.0f}" for p in ("p50", "p95", "p99")) for key in ("first_token_ms", "gap_ms"))
+    first, gap = (
+        " / ".join(f"{seen[key].get(p, float('nan')):.0f}" for p in ("p50", "p95", "p99")) for key in ("first_token_ms", "gap_ms")
+    )
     cells = [
         name, scenario, seen["streams"], f"{seen['tokens']:,}", seen["disconnections"], f"{seen['lost']:,} / {seen['doubled']:,}", first, gap,
         f"{seen['tokens_per_second']:,}", f"{seen['cpu_us_per_token']} + {seen['database_cpu_us_per_token']}", seen["rss_mb"]["max"],

@@ -5,7 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httptools
 
@@ -28,12 +28,12 @@ class Call:
     method: str
     path: str
     body: object = None
-    headers: Mapping[str, str] = ()  # type: ignore[assignment]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def render(self, port: int) -> bytes:
         payload = b"" if self.body is None else json.dumps(self.body).encode()
         lines = [f"{self.method} {self.path} HTTP/1.1", f"host: 127.0.0.1:{port}", "connection: close", f"content-length: {len(payload)}"]
-        lines += [f"{name}: {value}" for name, value in {"content-type": "application/json", **dict(self.headers)}.items()]
+        lines += [f"{name}: {value}" for name, value in {"content-type": "application/json", **self.headers}.items()]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + payload
 
 

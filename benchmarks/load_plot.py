@@ -24,7 +24,9 @@ def plot(lines: list[Line], title: str, across: str, up: str) -> str:
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 20}" y1="{y_at}" y2="{y_at}" stroke="#ddd"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y_at}" text-anchor="end">{y:.0f}</text>')
         parts.append(f'<text x="{x_at}" y="{_HEIGHT - 24}" text-anchor="middle">{x:.0f}</text>')
-    parts.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(across)}</text><text x="8" y="{_TOP}">{escape(up)}</text>')
+    parts.append(
+        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(across)}</text><text x="8" y="{_TOP}">{escape(up)}</text>'
+    )
     for number, (name, points) in enumerate(lines):
         colour = _COLOURS[number % len(_COLOURS)]
         parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{" ".join(at(x, y) for x, y in points)}"/>')

@@ -155,7 +155,7 @@ def _ready(process: Process, health: str) -> None:
         except httpx2.HTTPError:
             pass
         time.sleep(0.2)
-    raise RuntimeError(f"{process.popen.args} did not become ready")
+    raise RuntimeError(f"{process.popen.args!r} did not become ready")
 
 
 def _environment(variable: str) -> str:
