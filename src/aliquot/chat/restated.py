@@ -11,7 +11,7 @@ from aliquot.ledger.contracts import Claim, Restated
 from aliquot.platform.db import Transaction
 from aliquot.platform.vault import Damaged, Erased, Vault
 
-_STARTED = ("run.started",)
+_STARTED = ("run.started", "run.queued")
 _ENDED = ("run.ended", "run.failed", "run.cancelled", "run.waiting_approval")
 _m, _r = message.c, run.c
 

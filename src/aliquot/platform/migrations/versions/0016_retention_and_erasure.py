@@ -45,7 +45,7 @@ _OVER = {
     "policy_approval": "OLD.state NOT IN ('pending', 'approved', 'executing', 'unknown') AND "
     "aliquot_retention_over('approval', OLD.created_at, OLD.created_at, OLD.requester_id, NULL)",
     "instrument_run": "aliquot_retention_over('instrument_run', OLD.ended_at, OLD.started_at, OLD.operator_id, NULL) AND NOT EXISTS "
-    "(SELECT 1 FROM record_signature s WHERE s.record_type = 'instrument_run' AND s.record_id = OLD.id::text)",
+    "(SELECT 1 FROM record_signature s WHERE s.record_type = 'instrument_run' AND s.record_id = OLD.code)",
 }
 
 
