@@ -127,6 +127,8 @@ class Signature:
     meaning: Meaning
     password: str | None = field(default=None, repr=False)
     otp: str | None = field(default=None, repr=False)
+    sso: str | None = field(default=None, repr=False)
+    """The proof of a fresh single sign-on (`POST /api/auth/oidc/step-up`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,7 @@ class SignatureBody(Body):
     meaning: Meaning
     password: _Secret = None
     otp: _Secret = None
+    sso: _Secret = None
 
 
 class DecisionBody(Body):
@@ -147,7 +148,7 @@ async def decide(
 ) -> Decided:  # fmt: skip
     """Approve or reject, once and for good. Needs a login session; what was asked goes on in the run of the answer."""
     services, given, asked = services_of(request), body.signature, _id(approval_id)
-    signature = None if given is None else Signature(meaning=given.meaning, password=given.password, otp=given.otp)
+    signature = None if given is None else Signature(**dict(given))
     # A hash of the whole body would let whoever holds the database guess the password in it.
     said = json.dumps([body.decision, body.reason, None if given is None else given.meaning]).encode()
     async with kept_refusals(services.db) as tx:

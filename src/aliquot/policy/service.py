@@ -330,7 +330,7 @@ class Approvals:
             if required:
                 raise SignatureRequired
             return None
-        if not (signature.password or signature.otp):
+        if not (signature.password or signature.otp or signature.sso):
             raise SignatureRequired
         if required and signature.meaning == "rejection":
             raise SignatureRequired("An approval cannot be signed with the meaning rejection.")

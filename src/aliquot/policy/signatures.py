@@ -22,7 +22,7 @@ class ApprovalSignatures:
 
     async def __call__(self, tx: Transaction, principal: Principal, signature: Signature) -> Signed:
         self._signatures.check(signature.meaning, None)
-        secrets = Secrets(password=signature.password, otp=signature.otp)
+        secrets = Secrets(password=signature.password, otp=signature.otp, sso=signature.sso)
         person, proof = await self._signatures.prove(tx, principal, secrets)
         return Signed(printed_name=person.name, person=person, proof=proof)
 

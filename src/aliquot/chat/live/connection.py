@@ -261,7 +261,7 @@ class Connection:
 
     async def _approve(self, frame: frames.ApproveFrame) -> None:
         given = frame.signature
-        signature = None if given is None else Signature(meaning=given.meaning, password=given.password, otp=given.otp)
+        signature = None if given is None else Signature(**dict(given))
         async with kept_refusals(self._db) as tx:
             self.principal = await self.recheck(tx)
             decided = await self._policy.decide_approval(

@@ -53,6 +53,7 @@ class SignatureFields(Body):
     meaning: Meaning
     password: _Secret = None
     otp: _Secret = None
+    sso: _Secret = None
 
 
 class ApproveFrame(Body):

@@ -51,6 +51,7 @@ class SignatureBody(Body):
     meaning: Meaning = "approval"
     password: _Secret = None
     otp: _Secret = None
+    sso: _Secret = None
 
 
 class ReplayBody(Body):
@@ -191,9 +192,9 @@ def _said(body: ActivateBody | RollbackBody) -> bytes:
 
 
 def _signature(body: SignatureBody) -> Signature:
-    if not (body.password or body.otp):
-        raise InvalidInput("signature: sign with your password or one-time password.")
-    return Signature(meaning=body.meaning, password=body.password, otp=body.otp)
+    if not (body.password or body.otp or body.sso):
+        raise InvalidInput("signature: sign with your password, one-time password or a fresh single sign-on.")
+    return Signature(**dict(body))
 
 
 def _id(text: str) -> uuid.UUID:

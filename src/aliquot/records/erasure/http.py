@@ -35,6 +35,7 @@ class ErasureBody(Body):
     reason: Annotated[str, Field(min_length=1, max_length=REASON_CHARS)]
     password: _Secret = None
     otp: _Secret = None
+    sso: _Secret = None
 
 
 def services_of(request: Request) -> ErasureServices:
@@ -55,7 +56,7 @@ async def erase(
         if claim.resource_id is not None:
             ordered = uuid.UUID(claim.resource_id)
         else:
-            secrets = Secrets(password=body.password, otp=body.otp)
+            secrets = Secrets(password=body.password, otp=body.otp, sso=body.sso)
             ordered = await services.erasure.order(tx, principal, body.subject, reason=body.reason, secrets=secrets)
             if isinstance(ordered, uuid.UUID):
                 await claim.fulfil(ordered)
