@@ -13,12 +13,23 @@ from aliquot.identity.contracts import Principal, Via
 from aliquot.kernel.canonical import content_hash
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import NotFound
+from aliquot.ledger.api import LedgerApi
 from aliquot.platform.db import Database, Transaction
+from aliquot.platform.settings import Settings
 from aliquot.platform.vault import Erased
 from aliquot.policy.api import PolicyApi
 from aliquot.policy.bundles import default_source
 from aliquot.policy.contracts import Approval, Query, Signature, Signed
-from aliquot.policy.errors import AlreadyDecided, ApprovalDamaged, ApprovalExpired, ApprovalStale, IllegalTransition, SessionRequired
+from aliquot.policy.errors import (
+    AlreadyDecided,
+    ApprovalDamaged,
+    ApprovalExpired,
+    ApprovalStale,
+    IllegalTransition,
+    SessionRequired,
+    TooManyDecisions,
+    TooManyPending,
+)
 from tests.policy.conftest import ARGUMENTS, PASSWORD, PREVIEW, START_RUN, STOP_RUN, World, query, verify
 
 FOREIGN = {"foreign_run": True}
@@ -405,3 +416,75 @@ def _with(*, authz: str = "", obligations: str = "", drop_tainted_reads: bool = 
 
 async def _edit(world: World, asked: Approval, assignments: str, **values: Any) -> None:
     await world.rows(f"UPDATE policy_approval SET {assignments} WHERE id = :id RETURNING 1", id=asked.id, **values)
+
+
+# Tiring people
+
+
+async def test_nobody_piles_up_requests(world: World, settings: Settings) -> None:
+    bounded = settings.model_copy(update={"limits": settings.limits.model_copy(update={"approvals_pending": 3})})
+    world.policy = PolicyApi(
+        LedgerApi(world.vault, world.clock), world.vault, world.clock, bounded, verify_signature=verify,
+        continue_run=world.policy.continue_run,
+    )  # fmt: skip
+    scientist = world.person("scientist")
+    asked = await asyncio.gather(*(world.ask(query(scientist)) for _ in range(8)), return_exceptions=True)
+    assert sum(isinstance(one, Approval) for one in asked) == 3
+    assert sum(isinstance(one, TooManyPending) for one in asked) == 5
+    await world.ask(query(world.person("scientist")))
+    first = next(one for one in asked if isinstance(one, Approval))
+    await world.decide(scientist, first, "reject")
+    await world.ask(query(scientist))
+
+
+async def test_nobody_approves_without_looking(world: World, settings: Settings) -> None:
+    scientist = world.person("scientist")
+    asked = [await world.ask(query(scientist)) for _ in range(settings.limits.approvals_per_minute + 2)]
+    for one in asked[:-2]:
+        await world.decide(scientist, one)
+    for _ in range(2):
+        with pytest.raises(TooManyDecisions) as refused:
+            await world.decide(scientist, asked[-1])
+        assert 0 < (refused.value.retry_after or 0) <= 60
+    assert await world.state(asked[-1]) == "pending"
+    assert (await world.decide(scientist, asked[-2], "reject")).state == "rejected"
+    assert len(world.continued) == len(asked) - 1
+    world.clock.advance(60)
+    assert (await world.decide(scientist, asked[-1])).state == "approved"
+
+
+async def test_an_edited_request_takes_the_place_of_one_that_waits_and_of_no_other(world: World) -> None:
+    scientist, stranger = world.person("scientist"), world.person("scientist")
+    asked = await world.ask(query(scientist, tainted=True))
+    for person in (stranger, replace(scientist, via="api_key", session_id=None)):
+        with pytest.raises((NotFound, SessionRequired)):
+            async with world.tx() as tx:
+                await world.policy.editable(tx, person, asked.id)
+    async with world.tx() as tx:
+        assert (await world.policy.editable(tx, scientist, asked.id))[1] is True, "what led to it is not forgotten"
+    await world.decide(scientist, asked)
+    edited = query(scientist, arguments={**ARGUMENTS, "instrument": "SEQ-01"})
+    with pytest.raises(AlreadyDecided):
+        await _edited(world, edited, asked)
+    await refused_as_stale(world, asked, edited, "arguments")
+
+
+async def test_a_run_of_the_old_request_does_not_execute_the_new_one(world: World) -> None:
+    scientist = world.person("scientist")
+    asked = await world.ask(query(scientist))
+    edited = query(scientist, arguments={**ARGUMENTS, "instrument": "SEQ-01"})
+    new = await _edited(world, edited, asked)
+    async with world.tx() as tx:
+        assert await world.policy.state(tx, asked.id) == "pending", "its run waits for the request that took its place"
+    await world.decide(scientist, new)
+    with pytest.raises(IllegalTransition):
+        await world.begin(asked, query(scientist))
+    await refused_as_stale(world, new, query(scientist), "arguments")
+
+
+async def _edited(world: World, edited: Query, asked: Approval) -> Approval:
+    async with world.tx() as tx:
+        decision = await world.policy.decide(tx, edited)
+        return await world.policy.request_approval(
+            tx, query=edited, decision=decision, call_id="call-1", preview=PREVIEW, instead_of=asked.id
+        )

@@ -13,6 +13,7 @@ from aliquot.cli.common import read_settings, sentences
 from aliquot.cli.keys import app as keys
 from aliquot.cli.log import app as log
 from aliquot.cli.models import app as models
+from aliquot.cli.policy import app as policy
 from aliquot.cli.user import app as user
 from aliquot.platform.settings import SettingsError
 from aliquot.platform.telemetry import configure_logs
@@ -24,6 +25,7 @@ app.add_typer(user, name="user")
 app.add_typer(log, name="log")
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
+app.add_typer(policy, name="policy")
 app.command()(chat)
 app.command()(backup)
 app.command()(restore)

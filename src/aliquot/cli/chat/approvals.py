@@ -1,5 +1,6 @@
 """Decisions about what asked for confirmation."""
 
+import json
 from typing import Any, Literal
 
 from aliquot.cli.chat.connection import Connection
@@ -56,10 +57,16 @@ class Approvals:
             return approval, None
         if self._stance == "approve":
             return self._send(approval, {"decision": "approve", "reason": self._reason})
-        yes = self._person.yes("Do this?")
-        if yes is None:
+        mine = not _OTHERS & needed  # what I may decide and needs nobody else is my own request
+        if mine:
+            self._screen.note("(e changes the arguments first)")
+        choice = self._person.choose("Do this?", edit=mine)
+        if choice is None:
             self._screen.note("Nothing was decided; the request stays open until it expires.")
             return approval, None
+        if choice == "edit":
+            return self._edit(approval)
+        yes = choice == "yes"
         body: dict[str, Any] = {
             "decision": "approve" if yes else "reject",
             "reason": self._ask_reason(required="reason_required" in needed),
@@ -68,6 +75,27 @@ class Approvals:
             self._screen.note("Your signature means that you approve this; it is bound to what you see above.")
             body["signature"] = {"meaning": "approval", "password": self._person.secret("Password: ") or ""}
         return self._send(approval, body)
+
+    def _edit(self, approval: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """Ask for the same with other arguments: a new request, shown and decided like any other."""
+        arguments = dict(approval.get("arguments") or {})
+        while line := (self._person.ask("Change (name=value, an empty line ends): ") or "").strip():
+            name, equals, value = line.partition("=")
+            if not equals:
+                self._screen.failure("Write name=value; a value is text or JSON, and nothing after the = leaves the argument out.")
+            elif value.strip():
+                arguments[name.strip()] = _value(value.strip())
+            else:
+                arguments.pop(name.strip(), None)
+        if arguments == approval.get("arguments"):
+            self._screen.note("Nothing was changed.")
+            return self.settle(str(approval["id"]))
+        try:
+            made = self._connection.post(f"/api/approvals/{approval['id']}/edit", {"arguments": arguments})
+        except Refused as refusal:
+            self._screen.failure(str(refusal))
+            return self.settle(str(approval["id"]))
+        return self.settle(str(made["id"]))
 
     def _ask_reason(self, *, required: bool) -> str | None:
         if self._reason is not None:
@@ -108,3 +136,10 @@ class Approvals:
         if "two_person" in needed:
             return f"You cannot decide this: a second person who may decide approvals has to. {how}"
         return "Only a login session decides, never an API key: log in with `aliquot chat` and type /approvals."
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

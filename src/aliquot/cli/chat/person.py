@@ -3,7 +3,9 @@
 import contextlib
 import getpass
 import sys
-from typing import TextIO
+from typing import Literal, TextIO
+
+Choice = Literal["yes", "no", "edit"]
 
 
 class Person:
@@ -40,8 +42,8 @@ class Person:
         except EOFError:
             return None
 
-    def yes(self, prompt: str) -> bool | None:
-        """Yes or no, by default no; None at the end of the input."""
+    def choose(self, prompt: str, *, edit: bool) -> Choice | None:
+        """Yes or no, by default no, and with `edit` also that; None at the end of the input."""
         while True:
             try:
                 answer = self.ask(f"{prompt} [y/N] ")
@@ -52,6 +54,8 @@ class Person:
                 return None
             word = answer.strip().lower()
             if word in ("y", "yes"):
-                return True
+                return "yes"
             if word in ("", "n", "no"):
-                return False
+                return "no"
+            if edit and word in ("e", "edit"):
+                return "edit"
