@@ -83,7 +83,11 @@ async def test_an_edit_the_policy_denies_leaves_the_request_as_it_was(site: Site
 
 async def test_the_inbox_holds_what_waits_for_me(site: Site) -> None:
     scientist, reviewer = await site.client("scientist"), await site.client("reviewer")
-    call = {"name": "stop_run", "arguments": {"run": await _foreign_run(scientist), "reason": "Smoke."}}
+    source = site.services.policy.keeper.source
+    two = '\n@id("two") @reason("Two.") @obligation("two_person") permit (principal, action, resource == Tool::"stop_run");'
+    golden = tuple(case for case in source.golden if case["tool"]["name"] != "stop_run")
+    site.services.policy.use_bundle(replace(source, obligations=source.obligations + two, golden=golden))
+    call = {"name": "stop_run", "arguments": {"run": await _running(scientist), "reason": "Smoke."}}
     foreign = (await scientist.post("/api/chat/tools", json=call)).json()["approval"]["id"]
     _, own = await held(scientist)
 
@@ -100,7 +104,7 @@ async def test_the_inbox_holds_what_waits_for_me(site: Site) -> None:
     assert await listed(reviewer, state="rejected") == ([foreign], {"mine": 0, "inbox": 0})
 
 
-async def _foreign_run(scientist: httpx2.AsyncClient) -> str:
+async def _running(scientist: httpx2.AsyncClient) -> str:
     call = {"name": "get_run_history", "arguments": {"state": "running"}}
     return str((await scientist.post("/api/chat/tools", json=call)).json()["result"]["runs"][0]["code"])
 
