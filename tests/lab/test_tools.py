@@ -152,7 +152,7 @@ async def test_starting(bench: Bench, tools: dict[str, Tool]) -> None:
     start, context = tools["start_run"], bench.context()
     wish = START | {"samples": ["S-0001", "S-0002"], "parameters": {"cycles": 30}}
     facts, preview = await look(bench, start, wish, context)
-    assert facts == {"instrument_state": "idle"}
+    assert facts == {"instrument": "PCR-02", "instrument_state": "idle"}
     assert preview.summary == (
         "Start PCR-SHORT version 1 on PCR-02 with 2 samples: about 6 min (1 min of it warm-up), ending about 2026-03-02 09:36 UTC."
     )
@@ -196,8 +196,7 @@ async def test_stopping(bench: Bench, tools: dict[str, Tool]) -> None:
     bench.clock.advance(60)
     wish = {"run": run.code, "reason": "The plate was mixed up"}
     facts, preview = await look(bench, stop, wish)
-    assert facts.pop("instrument")
-    assert facts == {"foreign_run": False, "instrument_state": "running"}
+    assert facts == {"foreign_run": False, "instrument": "PCR-02", "instrument_state": "running"}
     assert preview.resource_versions == {f"instrument_run:{run.code}": 1, "instrument:PCR-02": 2}
     facts, preview = await look(bench, stop, wish, bench.context(bench.bob))
     assert facts["foreign_run"] is True
