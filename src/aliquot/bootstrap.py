@@ -130,12 +130,8 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     ledger = LedgerApi(vault, clock, wake=sequencer.wake, key=key, witnesses=witnesses_of(settings))
     identity = IdentityApi(vault, ledger, clock, settings, limiter=limiter)
     signatures = SignaturesApi(identity=identity, ledger=ledger, vault=vault, clock=clock, settings=settings)
-    ledger.signature_lines, decisions = signatures.lines, ApprovalSignatures(signatures)
-    policy = PolicyApi(
-        ledger, vault, clock, settings, verify_signature=decisions, leave_signature=decisions.leave, limiter=limiter,
-        bundle_signatures=ActivationSignatures(signatures, identity),
-        bundle=None if settings.policy_bundle is None else read_source(settings.policy_bundle),
-    )  # fmt: skip
+    ledger.signature_lines = signatures.lines
+    policy = _policy(ledger, vault, clock, settings, limiter, signatures, identity)
     models = ModelsApi(settings, db, ledger, clock)
     lab = LabApi(ledger=ledger, clock=clock, settings=settings, vault=vault)
     registry = Registry()
@@ -215,6 +211,18 @@ def _register_loops(services: Services) -> None:
             await services.policy.bundles.activate_due(tx)
         async with db.begin() as tx:
             await services.policy.expire_due(tx)
+def _policy(
+    ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings, limiter: Limiter, signatures: SignaturesApi, identity: IdentityApi
+) -> PolicyApi:
+    """The policy, starting with the bundle of the settings. Raises BundleRefused."""
+    decisions = ApprovalSignatures(signatures)
+    return PolicyApi(
+        ledger, vault, clock, settings, verify_signature=decisions, leave_signature=decisions.leave, limiter=limiter,
+        bundle_signatures=ActivationSignatures(signatures, identity),
+        bundle=None if settings.policy_bundle is None else read_source(settings.policy_bundle),
+    )  # fmt: skip
+
+
             await services.policy.resolve_in_flight(tx)
 
     async def clean_identity() -> None:
