@@ -175,6 +175,18 @@ def _bind_personal(erasure: ErasureApi, *domains: PersonalData) -> None:
         erasure.register(domain)
 
 
+def _policy(
+    ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings, limiter: Limiter, signatures: SignaturesApi, identity: IdentityApi
+) -> PolicyApi:
+    """The policy, starting with the bundle of the settings. Raises BundleRefused."""
+    decisions = ApprovalSignatures(signatures)
+    return PolicyApi(
+        ledger, vault, clock, settings, verify_signature=decisions, leave_signature=decisions.leave, limiter=limiter,
+        bundle_signatures=ActivationSignatures(signatures, identity),
+        bundle=None if settings.policy_bundle is None else read_source(settings.policy_bundle),
+    )  # fmt: skip
+
+
 def _link(settings: Settings, vault: Vault) -> ValkeyLink | None:
     """The link to other processes; its channels carry a name that only this site can derive."""
     if settings.valkey_url is None:
@@ -211,18 +223,6 @@ def _register_loops(services: Services) -> None:
             await services.policy.bundles.activate_due(tx)
         async with db.begin() as tx:
             await services.policy.expire_due(tx)
-def _policy(
-    ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings, limiter: Limiter, signatures: SignaturesApi, identity: IdentityApi
-) -> PolicyApi:
-    """The policy, starting with the bundle of the settings. Raises BundleRefused."""
-    decisions = ApprovalSignatures(signatures)
-    return PolicyApi(
-        ledger, vault, clock, settings, verify_signature=decisions, leave_signature=decisions.leave, limiter=limiter,
-        bundle_signatures=ActivationSignatures(signatures, identity),
-        bundle=None if settings.policy_bundle is None else read_source(settings.policy_bundle),
-    )  # fmt: skip
-
-
             await services.policy.resolve_in_flight(tx)
 
     async def clean_identity() -> None:
