@@ -23,6 +23,7 @@ from aliquot.chat.folders.store import FolderStore
 from aliquot.chat.loop import AgentLoop
 from aliquot.chat.outcomes import ToolOutcome, tool_outcome
 from aliquot.chat.recovery import Recovery
+from aliquot.chat.reviewable import ReviewableAnswers
 from aliquot.chat.run_store import RunStore
 from aliquot.chat.search.jobs import Backfill
 from aliquot.chat.search.service import Search
@@ -97,8 +98,7 @@ class ChatApi:
         loop = self._loop(models, routing, tools, clock)
         self._executor = Executor(
             db=db, chats=self._chats, runs=self._runs, writer=self._writer, loop=loop, recovery=Recovery(db, self._runs, tools),
-            identity=identity, policy=policy, ledger=ledger, clock=clock, metrics=metrics, waits=waits,
-            owner=owner,
+            identity=identity, policy=policy, ledger=ledger, clock=clock, metrics=metrics, waits=waits, owner=owner,
         )  # fmt: skip
         shares = ShareStore()
         self.access = Access(self._chats, self._runs, shares, tools, clock)
@@ -108,6 +108,7 @@ class ChatApi:
         self.folders = Folders(FolderStore(vault), self.conversations, ledger, clock, settings.limits)
         self.search = Search(self._chats, self.access, vault, limiter, settings.limits, clock)
         self.feedback = FeedbackService(FeedbackStore(vault), self.conversations, db, ledger, limiter, settings.limits, clock)
+        self.reviewable = ReviewableAnswers(self.conversations, self._chats, self.access, FeedbackStore(vault), shares)
         self.backfill = Backfill(db, vault, jobs)
         self.usage = RunUsage()
         stores = (self._chats, ExportStore(vault), TreeStore())

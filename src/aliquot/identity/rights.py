@@ -11,12 +11,13 @@ SIGN = "records.sign"
 _VIEWER = frozenset({"chat.use", "lab.read", "models.read", "documents.read", "knowledge.read"})
 _CLINICIAN = _VIEWER | {"approvals.decide", "clinical.read", "clinical.write", "records.break_glass"}
 _SCIENTIST = _VIEWER | {"lab.operate", "approvals.decide", "documents.write", "samples.write"}
-_REVIEWER = _VIEWER | {"approvals.decide", "audit.read", "audit.export", "policy.read", "records.read"}
+_REVIEWER = _VIEWER | {"approvals.decide", "audit.read", "audit.export", "policy.read", "records.read", "review.decide"}
 _ADMIN = frozenset(
     {
         "chat.use", "lab.read", "models.read", "documents.read", "knowledge.read", "knowledge.manage", "documents.write",
         "audit.read", "audit.export", "records.read", "policy.read", "policy.manage", "users.read", "users.manage",
         "models.switch", "models.manage", "admin.stats", "debug.routes", "feedback.read", "records.manage", "records.break_glass",
+        "review.decide",
     }
 )  # fmt: skip
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -23,8 +23,10 @@ from aliquot.platform.limits import Limiter
 from aliquot.platform.settings import Limits
 
 ExportFormat = Literal["jsonl", "csv"]
+FlagBad = Callable[[Transaction, Principal, uuid.UUID, str | None], Awaitable[None]]
 
 _PAGE = 500
+_BAD = ("down", "1", "2")
 _COLUMNS = ("id", "message_id", "conversation_id", "run_id", "person_id", "rating", "comment", "created_at", "updated_at")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what spreadsheets take for a formula, wide forms too
 
@@ -44,6 +46,8 @@ class FeedbackService:
     ) -> None:
         self._store, self._conversations, self._db, self._ledger = store, conversations, db, ledger
         self._limiter, self._limits, self._clock = limiter, limits, clock
+        self.flag_bad: FlagBad | None = None
+        """Set by bootstrap where a bad rating puts an answer into the review queue."""
 
     async def give(
         self, tx: Transaction, principal: Principal, message_id: uuid.UUID, rating: str, comment: str | None
@@ -67,6 +71,8 @@ class FeedbackService:
         given, first = await self._store.put(tx, principal.id, message_id, row, rating, comment, self._clock.now())
         content = {"rating": rating.encode()} | ({"comment": comment.encode()} if comment else {})
         await self._audit(tx, principal, "feedback.given" if first else "feedback.changed", str(given.id), content)
+        if self.flag_bad is not None and rating in _BAD:
+            await self.flag_bad(tx, principal, message_id, comment)
         return given, first
 
     async def mine(self, tx: Transaction, principal: Principal, message_id: uuid.UUID) -> Feedback:
