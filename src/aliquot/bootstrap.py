@@ -55,6 +55,7 @@ from aliquot.policy.restated import RestatedApprovals, RestatedDecisions
 from aliquot.policy.signatures import ActivationSignatures, ApprovalSignatures
 from aliquot.records.erasure.api import ErasureApi
 from aliquot.records.erasure.contracts import PersonalData
+from aliquot.records.review.api import ReviewApi
 from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import SignableKind
 from aliquot.routing.api import RoutingApi
@@ -95,6 +96,7 @@ class Services:
     sequencer: Sequencer
     identity: IdentityApi
     signatures: SignaturesApi
+    review: ReviewApi
     erasure: ErasureApi
     policy: PolicyApi
     tools: ToolsApi
@@ -158,11 +160,22 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
         settings=settings, clock=clock, db=db, sequencer_db=sequencer_db, vault=vault, metrics=metrics, limiter=limiter, jobs=jobs,
         loops=loops, ledger=ledger, log_keys=key, rechecker=rechecker,
         sequencer=sequencer, identity=identity, signatures=signatures, erasure=erasure, policy=policy, tools=tools, models=models, lab=lab,
-        routing=routing, chat=chat, live=live, link=link,
+        routing=routing, chat=chat, live=live, link=link, review=_review(chat, identity, ledger, vault, limiter, clock, settings),
         admin=AdminApi(db, identity, models, tools, chat, limiter, settings.limits, metrics, clock),
     )  # fmt: skip
     _register_loops(services)
     return services
+
+
+def _review(
+    chat: ChatApi, identity: IdentityApi, ledger: LedgerApi, vault: Vault, limiter: Limiter, clock: Clock, settings: Settings
+) -> ReviewApi:  # fmt: skip
+    """The review queue over the chat's answers."""
+    review = ReviewApi(identity=identity, ledger=ledger, vault=vault, limiter=limiter, clock=clock, limits=settings.limits)
+    review.messages = chat.reviewable
+    if settings.review_bad_feedback:
+        chat.feedback.flag_bad = review.flag_for_feedback
+    return review
 
 
 def _bind_signable(signatures: SignaturesApi, *kinds: SignableKind) -> None:
