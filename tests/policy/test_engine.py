@@ -1,5 +1,6 @@
 """The engine and its bundles, without a database: refusals at load, and no way to an allow through an error."""
 
+import json
 import shutil
 import uuid
 from dataclasses import replace
@@ -11,7 +12,9 @@ import cedarpy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from aliquot.cli.policy import app as policy_command
 from aliquot.identity.contracts import Principal
 from aliquot.identity.rights import ROLE_PERMISSIONS, permissions_of
 from aliquot.policy.bundles import BundleRefused, BundleSource, compile_bundle, default_source, read_source
@@ -392,3 +395,39 @@ def test_a_declared_argument_of_another_type_denies() -> None:
     for wrong in (1, True, ["PCR-02"], {"code": "PCR-02"}):
         assert ids(ENGINE.evaluate(ask(arguments={"instrument": wrong}))) == {"bad-input"}
     assert ENGINE.evaluate(ask(arguments={"instrument": None})).decision == "confirm"
+
+
+def test_the_command_writes_and_checks_a_bundle(tmp_path: Path) -> None:
+    run, folder = CliRunner(), tmp_path / "bundle"
+    assert run.invoke(policy_command, ["default", str(folder)]).exit_code == 0
+    assert DEFAULT.version in run.invoke(policy_command, ["check", str(folder)]).output
+    body = json.loads(run.invoke(policy_command, ["check", "--json", str(folder)]).stdout)
+    assert BundleSource(**{name: value for name, value in body.items() if name != "name"} | {"golden": tuple(body["golden"])}) == DEFAULT
+    assert run.invoke(policy_command, ["default", str(folder)]).exit_code == 2
+    (folder / "authz.cedar").write_text('@id("a") permit (principal, action, resource); permit (principal, action, resource);')
+    found = run.invoke(policy_command, ["check", str(folder)])
+    assert found.exit_code == 1
+    assert "a has no usable @reason" in found.stderr
+    assert "no usable @id" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        ("forbid (principal, action, resource) when { false || !(true) };", "condition is never true"),
+        ("forbid (principal, action, resource) unless { true };", "condition is never true"),
+        ('permit (principal in Role::"boss", action, resource);', "no role boss"),
+        ('forbid (principal, action, resource == Tool::"stat_run");', "no tool stat_run"),
+    ],
+)  # fmt: skip
+def test_policies_that_can_never_match_are_refused(policy: str, why: str) -> None:
+    added = replace(DEFAULT, authz=f'{DEFAULT.authz}\n@id("x") @reason("x") {policy}')
+    with pytest.raises(BundleRefused, match=why):
+        Engine.load(added, b"k" * 32, tools={"start_run", "stop_run"})
+
+
+def test_a_permit_under_a_blanket_forbid_is_refused() -> None:
+    blanket = '@id("f") @reason("x") forbid (principal, action, resource == Tool::"t") when { true };'
+    with pytest.raises(BundleRefused, match="p is unreachable: f forbids all of it"):
+        compile_bundle(source(blanket + '@id("p") @reason("x") permit (principal, action, resource == Tool::"t");'))
+    compile_bundle(source(blanket + '@id("p") @reason("x") permit (principal, action, resource == Tool::"u");'))
