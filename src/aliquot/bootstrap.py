@@ -18,6 +18,7 @@ from aliquot.chat.attachments.api import FileTools
 from aliquot.chat.live.api import LiveApi
 from aliquot.chat.personal import ChatPersonal
 from aliquot.chat.restated import RestatedRuns as RestatedChatRuns
+from aliquot.chat.retained import RetainedConversations
 from aliquot.documents.api import DocumentsApi
 from aliquot.documents.contracts import Bounds
 from aliquot.identity.api import IdentityApi
@@ -28,6 +29,7 @@ from aliquot.lab.api import LabApi
 from aliquot.lab.dashboards import LAB_DASHBOARDS
 from aliquot.lab.personal import LabPersonal
 from aliquot.lab.restated import RestatedRuns
+from aliquot.lab.retained import RetainedRuns as RetainedInstrumentRuns
 from aliquot.lab.tools import lab_tools
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import RestatedRecords
@@ -52,9 +54,12 @@ from aliquot.policy.bundles import read_source
 from aliquot.policy.contracts import Approval, ToolFacts
 from aliquot.policy.personal import PolicyPersonal
 from aliquot.policy.restated import RestatedApprovals, RestatedDecisions
+from aliquot.policy.retained import RetainedApprovals
 from aliquot.policy.signatures import ActivationSignatures, ApprovalSignatures
 from aliquot.records.erasure.api import ErasureApi
 from aliquot.records.erasure.contracts import PersonalData
+from aliquot.records.retention.api import RetentionApi
+from aliquot.records.retention.contracts import RetainedKind
 from aliquot.records.review.api import ReviewApi
 from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import SignableKind
@@ -98,6 +103,7 @@ class Services:
     signatures: SignaturesApi
     review: ReviewApi
     erasure: ErasureApi
+    retention: RetentionApi
     policy: PolicyApi
     tools: ToolsApi
     models: ModelsApi
@@ -124,8 +130,7 @@ class Services:
 def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock | None = None) -> Services:
     """Build all services. Opens no connection; raises SettingsError or BundleRefused when something declared is unusable."""
     clock = clock or SystemClock()
-    db = Database(urls.app, pool_size=24)
-    sequencer_db = Database(urls.sequencer, pool_size=3, application_name="aliquot sequencer")
+    db, sequencer_db = Database(urls.app, pool_size=24), Database(urls.sequencer, pool_size=3, application_name="aliquot sequencer")
     metrics, limiter, jobs, loops = Metrics(), Limiter(clock), Jobs(urls.app), Loops()
     files, key = LogFiles(settings.data_dir / "tlog"), LogKeys(settings.keys_dir)
     sequencer = Sequencer(sequencer_db, files, key, clock)
@@ -136,9 +141,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     policy = _policy(ledger, vault, clock, settings, limiter, signatures, identity)
     models = ModelsApi(settings, db, ledger, clock)
     lab = LabApi(ledger=ledger, clock=clock, settings=settings, vault=vault)
-    registry = Registry()
-    for tool in lab_tools(lab):
-        registry.register(tool)
+    registry = _registry(lab)
     dashboards = LAB_DASHBOARDS if settings.dashboards is None else settings.dashboards
     tools = ToolsApi(registry, policy, ledger, vault, db, clock, settings, metrics=metrics, dashboards=dashboards)
     routing, link = RoutingApi(tools.all()), _link(settings, vault)
@@ -150,21 +153,29 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
         chat=chat, identity=identity, policy=policy, db=db, vault=vault, clock=clock, limits=settings.limits, metrics=metrics, link=link
     )
     _bind_signable(signatures, *policy.signable, *lab.signable, chat.signable)
-    policy.keeper.tools = registry.names()
-    policy.continue_run, policy.wait_for_other = chat.continue_after, chat.wait_for_other
+    policy.continue_run, policy.wait_for_other, policy.keeper.tools = chat.continue_after, chat.wait_for_other, registry.names()
     policy.tell_undecided(chat.end_wait)
-    erasure = ErasureApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs, obstacles=())
+    retention, erasure = _records(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs)
     _bind_personal(erasure, ChatPersonal(chat, db, vault, ledger, clock), PolicyPersonal(db, vault), LabPersonal(db))
+    kept = RetainedConversations(chat, tools, clock, settings.limits.restore_days)
+    _bind_retained(retention, kept, RetainedApprovals(), RetainedInstrumentRuns())
     rechecker = Rechecker(db, ledger, vault, clock, _restated(vault))
     services = Services(
         settings=settings, clock=clock, db=db, sequencer_db=sequencer_db, vault=vault, metrics=metrics, limiter=limiter, jobs=jobs,
-        loops=loops, ledger=ledger, log_keys=key, rechecker=rechecker,
-        sequencer=sequencer, identity=identity, signatures=signatures, erasure=erasure, policy=policy, tools=tools, models=models, lab=lab,
-        routing=routing, chat=chat, live=live, link=link, review=_review(chat, identity, ledger, vault, limiter, clock, settings),
+        loops=loops, ledger=ledger, log_keys=key, rechecker=rechecker, sequencer=sequencer, identity=identity, signatures=signatures,
+        erasure=erasure, retention=retention, policy=policy, tools=tools, models=models, lab=lab, routing=routing, chat=chat, live=live,
+        link=link, review=_review(chat, identity, ledger, vault, limiter, clock, settings),
         admin=AdminApi(db, identity, models, tools, chat, limiter, settings.limits, metrics, clock),
     )  # fmt: skip
     _register_loops(services)
     return services
+
+
+def _registry(lab: LabApi) -> Registry:
+    registry = Registry()
+    for tool in lab_tools(lab):
+        registry.register(tool)
+    return registry
 
 
 def _review(
@@ -181,6 +192,20 @@ def _review(
 def _bind_signable(signatures: SignaturesApi, *kinds: SignableKind) -> None:
     for kind in kinds:
         signatures.register(kind)
+
+
+def _records(
+    *, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, db: Database, jobs: Jobs
+) -> tuple[RetentionApi, ErasureApi]:  # fmt: skip
+    """Retention, and erasures that it can stand against."""
+    retention = RetentionApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db)
+    erasure = ErasureApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs, obstacles=(retention,))
+    return retention, erasure
+
+
+def _bind_retained(retention: RetentionApi, *kinds: RetainedKind) -> None:
+    for kind in kinds:
+        retention.register(kind)
 
 
 def _bind_personal(erasure: ErasureApi, *domains: PersonalData) -> None:
@@ -245,6 +270,9 @@ def _register_loops(services: Services) -> None:
     async def sweep_reservations() -> None:
         await services.models.sweep()
 
+    async def apply_schedules() -> None:
+        await services.retention.apply()
+
     services.chat.register_loops(loops)
     services.live.register_loops(loops)
     services.admin.register_loops(loops)
@@ -254,6 +282,7 @@ def _register_loops(services: Services) -> None:
     loops.register("identity.clean", 600.0, clean_identity)
     loops.register("models.sweep", 60.0, sweep_reservations)
     loops.register("records.erase", 10.0, services.erasure.resume)
+    loops.register("records.retention", 3_600.0, apply_schedules)
 
 
 class Background:

@@ -90,6 +90,10 @@ class ToolsApi:
             used.update(known.get(name, (f"tool.{name}",)))
         return frozenset(used)
 
+    async def purge(self, tx: Transaction, run_ids: Collection[uuid.UUID]) -> None:
+        """Delete the calls of runs whose retention is over; the database refuses any other."""
+        await store.purge(tx, run_ids)
+
     async def usage(self, tx: Transaction, since: datetime, until: datetime, limit: int) -> tuple[ToolUsage, ...]:
         """The tools called in [since, until), the most used first."""
         return tuple(

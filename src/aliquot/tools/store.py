@@ -1,11 +1,11 @@
 """All SQL of tool calls."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, and_, extract, func, select, update
+from sqlalchemy import Row, Select, and_, delete, extract, func, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from aliquot.platform.db import Transaction
@@ -74,6 +74,10 @@ async def names_called(tx: Transaction, runs: Select[Any]) -> list[str]:
     """Names of the tools called in these runs, except where the policy denied the call."""
     called = (tool_call.c.run_id.in_(runs), tool_call.c.tool.is_not(None), tool_call.c.state != "denied")
     return [row.tool for row in await tx.rows(select(tool_call.c.tool).distinct().where(*called))]
+
+
+async def purge(tx: Transaction, run_ids: Collection[uuid.UUID]) -> None:
+    await tx.execute(delete(tool_call).where(tool_call.c.run_id.in_(run_ids)))
 
 
 async def usage(tx: Transaction, since: datetime, until: datetime, limit: int) -> Sequence[Row[Any]]:

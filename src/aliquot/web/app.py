@@ -32,6 +32,7 @@ from aliquot.policy.http import router as policy_router
 from aliquot.records.anchors.http import router as anchors_router
 from aliquot.records.erasure.http import router as erasure_router
 from aliquot.records.http import router as records_router
+from aliquot.records.retention.http import router as retention_router
 from aliquot.records.review.http import router as review_router
 from aliquot.records.signatures.http import router as signatures_router
 from aliquot.tools.http import router as tools_router
@@ -52,7 +53,7 @@ _ROUTERS = (
     health_router, admin_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
     signatures_router, review_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
     feedback_router, tool_calls_router, live_router, agui_router, attachments_router,
-    erasure_router,
+    erasure_router, retention_router,
 )  # fmt: skip
 
 

@@ -37,15 +37,30 @@ CREATE FUNCTION aliquot_conversation_over(which uuid) RETURNS boolean LANGUAGE s
 $$
 """
 
+_APPROVAL = """
+CREATE FUNCTION aliquot_approval_over(which uuid) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT a.state NOT IN ('pending', 'approved', 'executing', 'unknown')
+    AND aliquot_retention_over('approval', a.created_at, a.created_at, a.requester_id, NULL)
+    AND NOT EXISTS (SELECT 1 FROM legal_hold h WHERE h.person_id = a.decided_by AND h.released_at IS NULL)
+  FROM policy_approval a WHERE a.id = which
+$$
+"""
+
+_INSTRUMENT_RUN = """
+CREATE FUNCTION aliquot_instrument_run_over(which uuid) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT aliquot_retention_over('instrument_run', r.ended_at, r.started_at, r.operator_id, NULL)
+    AND NOT EXISTS (SELECT 1 FROM record_signature s WHERE s.record_type = 'instrument_run' AND s.record_id = r.code)
+  FROM instrument_run r WHERE r.id = which
+$$
+"""
+
 _OVER = {
     "conversation": "aliquot_conversation_over(OLD.id)",
     "message": "aliquot_conversation_over(OLD.conversation_id)",
     "run": "aliquot_conversation_over(OLD.conversation_id)",
     "tool_call": "aliquot_conversation_over((SELECT r.conversation_id FROM run r WHERE r.id = OLD.run_id))",
-    "policy_approval": "OLD.state NOT IN ('pending', 'approved', 'executing', 'unknown') AND "
-    "aliquot_retention_over('approval', OLD.created_at, OLD.created_at, OLD.requester_id, NULL)",
-    "instrument_run": "aliquot_retention_over('instrument_run', OLD.ended_at, OLD.started_at, OLD.operator_id, NULL) AND NOT EXISTS "
-    "(SELECT 1 FROM record_signature s WHERE s.record_type = 'instrument_run' AND s.record_id = OLD.code)",
+    "policy_approval": "aliquot_approval_over(OLD.id)",
+    "instrument_run": "aliquot_instrument_run_over(OLD.id)",
 }
 
 
@@ -144,8 +159,8 @@ def _access() -> None:
 
 def _guards() -> None:
     """Nothing is deleted before its time, whoever asks: the database computes it itself."""
-    op.execute(_ALLOWS)
-    op.execute(_CONVERSATION)
+    for function in (_ALLOWS, _CONVERSATION, _APPROVAL, _INSTRUMENT_RUN):
+        op.execute(function)
     for table, over in _OVER.items():
         op.execute(
             f"CREATE FUNCTION aliquot_keep_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "

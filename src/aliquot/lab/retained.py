@@ -1,0 +1,44 @@
+"""Instrument runs under retention (`records.retention`)."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, true
+
+from aliquot.lab.tables import instrument_run
+from aliquot.ledger.contracts import RecordRef
+from aliquot.platform.db import Transaction
+from aliquot.records.retention.contracts import Hold, Kept
+
+_r = instrument_run.c
+
+
+class RetainedRuns:
+    """See `records.retention.contracts.RetainedKind`."""
+
+    kind = "instrument_run"
+
+    async def kept(self, tx: Transaction, subject: uuid.UUID, before: Mapping[str, datetime | None]) -> Sequence[Kept]:
+        start, own = before[self.kind], _r.operator_id == subject
+        wanted = own if start is None else and_(own, or_(_r.ended_at.is_(None), _r.ended_at > start))
+        row = await tx.row(select(func.count().label("n"), func.max(_r.ended_at).label("newest")).where(wanted))
+        return [] if row is None else [Kept(kind=self.kind, count=row.n, newest=row.newest)]
+
+    async def held(self, tx: Transaction, subject: uuid.UUID, holds: Sequence[Hold]) -> int:
+        kinds = [_made_in(hold) for hold in holds if hold.kind == self.kind]
+        if not kinds:
+            return 0
+        return int(await tx.scalar(select(func.count()).select_from(instrument_run).where(_r.operator_id == subject, or_(*kinds))))
+
+    async def purge(self, tx: Transaction, limit: int) -> Sequence[RecordRef]:
+        """Runs that were signed stay: the database says which."""
+        over = func.aliquot_instrument_run_over(_r.id)
+        rows = await tx.rows(select(_r.id, _r.code).where(over).order_by(_r.id).limit(limit).with_for_update(skip_locked=True))
+        await tx.execute(delete(instrument_run).where(_r.id.in_([row.id for row in rows])))
+        return [RecordRef(type=self.kind, id=row.code) for row in rows]
+
+
+def _made_in(hold: Hold) -> ColumnElement[bool]:
+    since = _r.started_at >= hold.since if hold.since is not None else true()
+    return and_(since, _r.started_at < hold.until) if hold.until is not None else since

@@ -1,0 +1,61 @@
+"""SQL of schedules and holds."""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+
+from aliquot.platform.db import Transaction
+from aliquot.records.retention.tables import legal_hold, retention_schedule
+from aliquot.records.signatures.tables import signed_version
+
+_s, _h = retention_schedule.c, legal_hold.c
+
+
+async def schedules(tx: Transaction) -> Sequence[Row[Any]]:
+    return await tx.rows(select(retention_schedule).order_by(_s.kind))
+
+
+async def schedule(tx: Transaction, kind: str) -> Row[Any] | None:
+    return await tx.row(select(retention_schedule).where(_s.kind == kind).with_for_update())
+
+
+async def set_schedule(tx: Transaction, kind: str, keep_days: int | None, *, at: datetime, by: uuid.UUID) -> None:
+    values = {"keep_days": keep_days, "version": _s.version + 1, "changed_at": at, "changed_by": by}
+    await tx.execute(update(retention_schedule).where(_s.kind == kind).values(values))
+
+
+async def add_hold(tx: Transaction, values: dict[str, Any]) -> None:
+    await tx.execute(insert(legal_hold).values(values))
+
+
+async def hold(tx: Transaction, hold_id: uuid.UUID, *, lock: bool = False) -> Row[Any] | None:
+    statement = select(legal_hold).where(_h.id == hold_id)
+    return await tx.row(statement.with_for_update() if lock else statement)
+
+
+async def release(tx: Transaction, hold_id: uuid.UUID, values: dict[str, Any]) -> None:
+    await tx.execute(update(legal_hold).where(_h.id == hold_id).values(values))
+
+
+async def holds(tx: Transaction, *, standing: bool, limit: int, after: uuid.UUID | None) -> Sequence[Row[Any]]:
+    """Newest first."""
+    statement = select(legal_hold).order_by(_h.id.desc()).limit(limit)
+    if standing:
+        statement = statement.where(_h.released_at.is_(None))
+    return await tx.rows(statement if after is None else statement.where(_h.id < after))
+
+
+async def signed_under(tx: Transaction, subject: uuid.UUID) -> int:
+    """How many signed versions are sealed with the subject's key outermost (`Vault.seal`: one byte, then the subject)."""
+    outermost = func.substring(signed_version.c.content, 2, 16)
+    return int(await tx.scalar(select(func.count()).select_from(signed_version).where(outermost == subject.bytes)))
+
+
+async def one_at_a_time(tx: Transaction) -> bool:
+    """False while another process applies the schedules."""
+    key = int.from_bytes(hashlib.sha256(b"retention").digest()[:8], "big", signed=True)
+    return bool(await tx.scalar(select(func.pg_try_advisory_xact_lock(key))))
