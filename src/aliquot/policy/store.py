@@ -80,7 +80,8 @@ async def decisions(
     tx: Transaction, *, user_id: uuid.UUID | None, decision: str | None, limit: int, after: uuid.UUID | None
 ) -> list[DecisionRecord]:
     """Logged decisions, newest first."""
-    query = sa.select(policy_decision).order_by(policy_decision.c.id.desc()).limit(limit)
+    shown = [column for column in policy_decision.columns if column.name != "input"]
+    query = sa.select(*shown).order_by(policy_decision.c.id.desc()).limit(limit)
     if user_id is not None:
         query = query.where(policy_decision.c.user_id == user_id)
     if decision is not None:
@@ -89,7 +90,7 @@ async def decisions(
         query = query.where(policy_decision.c.id < after)
     found = []
     for row in await tx.rows(query):
-        values = {name: value for name, value in row._mapping.items() if name != "input"}
+        values = dict(row._mapping)
         values["reasons"] = tuple(Reason(**reason) for reason in values["reasons"])
         values["obligations"] = tuple(values["obligations"])
         found.append(DecisionRecord(**values))
