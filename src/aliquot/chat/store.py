@@ -1,5 +1,6 @@
 """SQL and sealing of conversations and messages. Runs are in `run_store`."""
 
+import asyncio
 import hmac
 import json
 import uuid
@@ -22,6 +23,7 @@ from aliquot.platform.vault import Erased, Vault
 
 _LIVE = and_(conversation.c.deleted_at.is_(None))
 _HISTORY_MAX = 200
+_IMPORT_SLICE = 20
 
 
 def _branch_statement() -> Select[Any]:
@@ -205,6 +207,27 @@ class ChatStore:
         )
         if row is not None and row.kind in LISTED_KINDS:
             await self._index.put_message(tx, message_id, (conversation_id, row.owner_id), subject, text)
+
+    async def add_imported(
+        self, tx: Transaction, conversation_id: uuid.UUID, owner_id: uuid.UUID, messages: Sequence[Message], head_id: uuid.UUID | None
+    ) -> None:
+        """Store the messages of an imported file, parents first, all under the importer's key. What they hold of patients is not known."""
+        for number, found in enumerate(messages):
+            meta = found.metadata | ({"citations": list(found.citations)} if found.citations else {})
+            await tx.send(
+                insert(message).values(
+                    id=found.id, conversation_id=conversation_id, parent_id=found.parent_id, role=found.role, run_id=None,
+                    author_id=owner_id if found.role == "user" else None, incomplete=found.incomplete, created_at=found.created_at,
+                    meta=self._vault.seal(owner_id, msgspec.json.encode(meta), aad=f"message.meta:{found.id}"),
+                    patient_class=class_of(found.content, meta, "undecided"),
+                    body=self._vault.seal(owner_id, found.content.encode(), aad=f"message.body:{found.id}"),
+                )
+            )  # fmt: skip
+            await self._index.put_message(tx, found.id, (conversation_id, owner_id), owner_id, found.content)
+            if number % _IMPORT_SLICE == 0:
+                await asyncio.sleep(0)  # others are served meanwhile
+        newest = max((found.created_at for found in messages), default=None)
+        await tx.send(update(conversation).where(conversation.c.id == conversation_id).values(head_id=head_id, last_message_at=newest))
 
     async def get_message(self, tx: Transaction, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message | None:
         row = await tx.row(select(message).where(message.c.id == message_id, message.c.conversation_id == conversation_id))

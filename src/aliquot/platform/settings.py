@@ -59,6 +59,7 @@ class Limits(BaseSettings):
     share_people: int = Field(100, ge=1)
     shares_per_conversation: int = Field(100, ge=1)
     export_messages: int = Field(10_000, ge=1)
+    imports_per_hour: int = Field(30, ge=1)
     shared_copy_messages: int = Field(2_000, ge=1)
     folders_per_person: int = Field(500, ge=1)
     folder_depth: int = Field(8, ge=1, le=50)

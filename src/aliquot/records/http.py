@@ -200,6 +200,9 @@ def _filter(actor: str | None, action: str | None, record: str | None, since: da
 
 
 def _check_period(since: datetime | None, until: datetime | None) -> None:
+    for at in (since, until):
+        if at is not None and not 1 < at.year < 9_999:  # at the edge of time, other zones have no date
+            raise InvalidInput("from, to: a date between the years 2 and 9998.")
     if since is not None and until is not None and since >= until:
         raise InvalidInput("from: must be before `to`.")
 

@@ -53,7 +53,7 @@ def _entry(entry: Entry, document: Document, options: Options, notes: list[str])
 def _source(citation: dict[str, Any]) -> str:
     """One note: title, where in it, and the quote it rests on."""
     title = escape(str(citation.get("title") or "Untitled"))
-    place = f", page {citation['page']}" if citation.get("page") else ""
+    place = f", page {escape(str(citation['page']))}" if citation.get("page") else ""
     quote = f": “{escape(' '.join(str(citation['excerpt']).split()))}”" if citation.get("excerpt") else ""
     return f"{title}{place}{quote}"
 
@@ -115,7 +115,8 @@ def _indented(text: str, first: str, rest: str) -> str:
 
 def _table(block: Block) -> str:
     def row(cells: Sequence[Sequence[Inline]]) -> str:
-        return "| " + " | ".join(_pieces(cell).replace("\n", " ") for cell in cells) + " |"
+        # A bar ends the cell wherever it stands, also in code: what follows would be text of its own, with its HTML.
+        return "| " + " | ".join(re.sub(r"(?<!\\)\|", r"\\|", _pieces(cell).replace("\n", " ")) for cell in cells) + " |"
 
     return "\n".join([row(block["head"]), "|" + " --- |" * len(block["head"]), *(row(cells) for cells in block["rows"])])
 

@@ -3,21 +3,50 @@
 A file is somebody's claim: what is imported is marked so, its citations count as unverified, and its ids are new.
 """
 
+import json
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from aliquot.chat.contracts import Message
+from aliquot.chat.export.blocks import clean
 from aliquot.kernel.clock import rfc3339
 
 FORMAT = "aliquot-conversation"
 _MESSAGES_MAX = 10_000
+_METADATA_CHARS = 100_000
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Text = Annotated[str, AfterValidator(clean)]
+_Short = Annotated[str, Field(max_length=2_000), AfterValidator(clean)]
+
+
+class PortableCitation(_Part):
+    """A citation as CONTRACT §2 names its fields. Nothing in a file is verified."""
+
+    id: _Short = ""
+    title: _Short = ""
+    authors: list[_Short] | _Short | None = None
+    year: int | _Short | None = None
+    source: _Short | None = None
+    doi: _Short | None = None
+    pubmed_id: _Short | None = None
+    url: Annotated[str, Field(max_length=2_000, pattern=r"^(?i:https?)://[^\s<>\"']+$")] | None = None
+    excerpt: Annotated[_Text, Field(max_length=20_000)] = ""
+    document_id: _Short | None = None
+    document_version: int | _Short | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    page: int | None = Field(None, ge=0)
+    start: int | None = Field(None, ge=0)
+    end: int | None = Field(None, ge=0)
+    score: float | None = None
+    verified: bool = False
 
 
 class PortableMessage(_Part):
@@ -30,14 +59,22 @@ class PortableMessage(_Part):
     content: str = Field(max_length=1_000_000)
     created_at: AwareDatetime
     incomplete: bool = False
-    citations: list[dict[str, Any]] = Field(default_factory=list, max_length=1_000)
+    citations: list[PortableCitation] = Field(default_factory=list, max_length=1_000)
     metadata: dict[str, Any] = Field(default_factory=dict)
+    """Kept as the file's claim; nothing in it is believed."""
 
     @field_validator("created_at")
     @classmethod
     def _storable(cls, value: datetime) -> datetime:
         if not 1970 <= value.year <= 9998:
             raise ValueError("a time between 1970 and 9998")
+        return value
+
+    @field_validator("metadata")
+    @classmethod
+    def _bounded(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(value)) > _METADATA_CHARS:
+            raise ValueError(f"at most {_METADATA_CHARS:,} characters of metadata")
         return value
 
 

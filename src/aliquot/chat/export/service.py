@@ -5,6 +5,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from aliquot.chat.contracts import Conversation, Message
@@ -13,10 +14,9 @@ from aliquot.chat.export.contracts import MEDIA_TYPES, SUFFIXES, Document, Entry
 from aliquot.chat.export.errors import ExportTooLarge, MailNotConfigured, MailRefused
 from aliquot.chat.export.markdown import markdown
 from aliquot.chat.export.pdf import pdf
-from aliquot.chat.export.portable import FORMAT, PortableConversation, parents_first, portable
+from aliquot.chat.export.portable import FORMAT, PortableConversation, PortableMessage, parents_first, portable
 from aliquot.chat.export.store import ExportStore
 from aliquot.chat.store import ChatStore
-from aliquot.chat.tree.store import TreeStore
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock, rfc3339
@@ -26,6 +26,7 @@ from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.jobs import Jobs
+from aliquot.platform.limits import Limiter
 from aliquot.platform.mail import Attachment, Mailer, MailFailed
 from aliquot.platform.settings import Settings
 
@@ -40,20 +41,21 @@ class Exports:
         self,
         chats: ChatStore,
         store: ExportStore,
-        trees: TreeStore,
         conversations: Conversations,
         identity: IdentityApi,
         ledger: LedgerApi,
         jobs: Jobs,
+        limiter: Limiter,
         db: Database,
         clock: Clock,
         settings: Settings,
     ) -> None:
-        self._db, self._chats, self._store, self._trees = db, chats, store, trees
+        self._db, self._chats, self._store = db, chats, store
         self._conversations, self._identity = conversations, identity
-        self._ledger, self._jobs, self._clock, self._settings = ledger, jobs, clock, settings
+        self._ledger, self._jobs, self._limiter = ledger, jobs, limiter
+        self._clock, self._settings = clock, settings
         self._mail = Mailer(settings.smtp_url.get_secret_value(), settings.mail_from) if settings.smtp_url is not None else None
-        self._typesetting = asyncio.Semaphore(2)
+        self._typesetting, self._importing = asyncio.Semaphore(2), asyncio.Semaphore(1)
         jobs.register(SEND_EXPORT, self._send)
 
     # --- out
@@ -108,21 +110,26 @@ class Exports:
     # --- in
 
     async def import_(self, tx: Transaction, principal: Principal, file: PortableConversation) -> Conversation:
-        """A new conversation of this person with the file's tree. Everything is marked as imported."""
+        """A new conversation of this person with the file's tree. Raises RateLimited.
+
+        A file is a claim: everything in it is marked as imported, its metadata (files, calls, confidence) lies under that mark and means
+        nothing to the product, its citations are unverified, and what it holds of patients is undecided.
+        """
+        await self._limiter.hit(tx, f"import:{principal.id}", self._settings.limits.imports_per_hour, 3_600)
         made = await self._conversations.create(tx, principal, "chat", client_id=None, title=file.title)
         new = {message.id: new_id() for message in file.messages}
-        at = rfc3339(self._clock.now())
-        for message in file.messages:
-            origin = {"imported": {"at": at, "conversation_id": str(file.id), "message_id": str(message.id), "author": message.author}}
-            citations = [citation | {"verified": False} for citation in message.citations]
-            meta = {k: v for k, v in message.metadata.items() if k not in ("imported", "citations")} | origin
-            await self._chats.add_message(
-                tx, message_id=new[message.id], conversation_id=made.id, parent_id=new[message.parent_id] if message.parent_id else None,
-                role=message.role, subject=principal.id, text=message.content, at=message.created_at, incomplete=message.incomplete,
-                meta=meta | ({"citations": citations} if citations else {}),
-            )  # fmt: skip
-        if file.head_id is not None:
-            await self._trees.set_head(tx, made.id, new[file.head_id])
+        now = self._clock.now()
+        messages = [
+            Message(
+                id=new[message.id], conversation_id=made.id, parent_id=new[message.parent_id] if message.parent_id else None,
+                role=message.role, content=message.content, created_at=min(message.created_at, now), incomplete=message.incomplete,
+                citations=tuple(c.model_dump(exclude_none=True) | {"verified": False} for c in message.citations),
+                metadata={"imported": _origin(file, message, now)},
+            )
+            for message in file.messages
+        ]  # fmt: skip
+        async with self._importing:
+            await self._chats.add_imported(tx, made.id, principal.id, messages, new.get(file.head_id) if file.head_id else None)
         await self._audit(tx, principal, "conversation.imported", made.id, f"from {file.id}")
         return await self._conversations.get(tx, principal, str(made.id))
 
@@ -210,6 +217,13 @@ class Exports:
                 subject=principal.id, record=RecordRef(type="conversation", id=str(conversation_id)),
             ),
         )  # fmt: skip
+
+
+def _origin(file: PortableConversation, message: PortableMessage, at: datetime) -> dict[str, Any]:
+    return {
+        "at": rfc3339(at), "conversation_id": str(file.id), "message_id": str(message.id), "author": message.author,
+        "metadata": message.metadata,
+    }  # fmt: skip
 
 
 def _branch(messages: list[Message], head_id: uuid.UUID | None) -> list[Message]:
