@@ -1,7 +1,6 @@
 """ID tokens (OpenID Connect Core 1.0 §3.1.3.7): signature, issuer, audience, times, nonce. Pure: keys and time are given."""
 
 import hmac
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from aliquot.identity.oidc.errors import NotFresh, SsoTokenRefused
 
 _TOKEN_BYTES = 64_000
 _SUBJECT_CHARS = 255
+_ROUNDING_SECONDS = 2  # times in tokens are whole seconds
 _AGE_SECONDS = 600  # an ID token comes straight from the token endpoint
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 
@@ -36,7 +36,7 @@ class Expected:
     now: datetime
     leeway_seconds: int
     fresh_since: datetime | None = None
-    """For a fresh authentication: it must not have happened before this."""
+    """For a fresh authentication: when it was asked for."""
 
 
 def identify(token: str, keys: KeySet, expected: Expected) -> Identified:
@@ -117,8 +117,11 @@ def _auth_time(claims: dict[str, Any], expected: Expected) -> datetime | None:
     at = _seconds(claims, "auth_time")
     if at > expected.now.timestamp() + expected.leeway_seconds:
         raise SsoTokenRefused(cause="not_yet_valid")
-    if expected.fresh_since is not None and at < math.floor(expected.fresh_since.timestamp()) - expected.leeway_seconds:
-        raise NotFresh
+    # By the provider's own clock, which wrote both: how long before this token the person authenticated, and how long they had for it.
+    if expected.fresh_since is not None:
+        had = (expected.now - expected.fresh_since).total_seconds()
+        if _seconds(claims, "iat") - at > had + _ROUNDING_SECONDS:
+            raise NotFresh
     return datetime.fromtimestamp(at, UTC)
 
 
