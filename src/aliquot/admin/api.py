@@ -82,6 +82,7 @@ class AdminApi:
         """Everything, for [since, until). The caller has checked `admin.stats`, and called `flush` to be in the counts itself."""
         now = self._clock.now()
         models = await self._models.breakdown(tx, since, until, people=_ROWS)
+        runs = await self._chat.usage.counts(tx, since, until)
         return Usage(
             at=now,
             since=since,
@@ -92,8 +93,8 @@ class AdminApi:
             models=models,
             people=await self._people(tx, models.people),
             tools=await self._tools.usage(tx, since, until, _ROWS),
-            patterns=await self._patterns(tx, since, until),
-            runs=await self._chat.usage.counts(tx, since, until),
+            patterns=await self._patterns(tx, since, until, sum(count.runs for count in runs if count.kind == "chat")),
+            runs=runs,
             slowest=await self._chat.usage.slowest(tx, since, until, now, _SLOWEST),
         )
 
@@ -143,8 +144,7 @@ class AdminApi:
             active_runs=int(row.active_runs),
         )
 
-    async def _patterns(self, tx: Transaction, since: datetime, until: datetime) -> Patterns:
-        asked = sum(count.runs for count in await self._chat.usage.counts(tx, since, until) if count.kind == "chat")
+    async def _patterns(self, tx: Transaction, since: datetime, until: datetime, asked: int) -> Patterns:
         together, with_tools = await self._tools.patterns(tx, self._chat.usage.questions(since, until), _ROWS)
         return Patterns(questions=asked, without_tools=max(0, asked - with_tools), together=together)
 
