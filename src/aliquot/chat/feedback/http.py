@@ -1,7 +1,6 @@
 """Routes of feedback."""
 
 import uuid
-from datetime import UTC, datetime
 from typing import Annotated, Literal, Protocol
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -11,10 +10,10 @@ from pydantic import AwareDatetime, Field
 from aliquot.chat.api import ChatApi
 from aliquot.chat.feedback.contracts import Feedback, FeedbackFilter
 from aliquot.chat.feedback.errors import NoFeedback
+from aliquot.chat.paging import cursor, next_cursor
 from aliquot.identity.contracts import Principal
 from aliquot.identity.http import IdentityServices, require
 from aliquot.kernel.ids import parse_id
-from aliquot.kernel.problems import InvalidInput
 from aliquot.platform.http import Body, Page
 
 router = APIRouter(tags=["chat"])
@@ -115,9 +114,9 @@ async def list_feedback(
 ) -> Page[Feedback]:
     """Everybody's feedback, newest first, for administrators."""
     async with services.db.begin() as tx:
-        items = await services.chat.feedback.page(tx, reader, wanted, limit, _cursor(after))
+        items = await services.chat.feedback.page(tx, reader, wanted, limit, cursor(after))
     last = items[-1] if len(items) == limit else None
-    return Page(items=items, next=f"{last.created_at.timestamp():.6f}_{last.id}" if last else None)
+    return Page(items=items, next=next_cursor(last.created_at, last.id) if last else None)
 
 
 def _message_id(text: str) -> uuid.UUID:
@@ -125,16 +124,3 @@ def _message_id(text: str) -> uuid.UUID:
     if message_id is None:
         raise NoFeedback
     return message_id
-
-
-def _cursor(text: str | None) -> tuple[datetime, uuid.UUID] | None:
-    if text is None:
-        return None
-    at, _, item = text.partition("_")
-    item_id = parse_id(item)
-    try:
-        if item_id is not None:
-            return datetime.fromtimestamp(float(at), UTC), item_id
-    except (ValueError, OverflowError, OSError):
-        pass
-    raise InvalidInput("the cursor is not one of ours")
