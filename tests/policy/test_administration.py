@@ -11,9 +11,11 @@ import sqlalchemy as sa
 
 from aliquot.identity.contracts import CLI
 from aliquot.ledger.api import LedgerApi
+from aliquot.ledger.restated import Rechecker
 from aliquot.platform.vault import SITE, Vault
 from aliquot.policy.api import PolicyApi, kept_refusals
 from aliquot.policy.bundles import BundleRefused, BundleSource, default_source
+from aliquot.policy.restated import RestatedActivations, RestatedBundles
 from aliquot.policy.signatures import ActivationSignatures, ApprovalSignatures
 from tests.policy.conftest import PREVIEW, READ, START_RUN, STOP_RUN, query
 from tests.policy.test_http import PASSWORD, Site, problem, site  # noqa: F401 - fixture
@@ -271,6 +273,10 @@ async def test_rows_written_past_the_server_do_not_become_policy(admins: Site, v
         fresh = another(admins, vault)  # a process that starts now: the last good one
         assert (await ask(admins, fresh, scientist)).policy_version == version
         assert fresh.health()["status"] == "degraded"
+    ledger = LedgerApi(vault, admins.clock)
+    sources = (RestatedBundles(vault), RestatedActivations(vault))
+    found = (await Rechecker(admins.db, ledger, vault, admins.clock, sources).check()).differences
+    assert {(difference.record_type, difference.record_id) for difference in found} == {("policy_activation", n) for n in "23"}
     moved = "UPDATE policy_bundle SET texts = (SELECT texts FROM policy_bundle WHERE id = :other) WHERE id = :id"
     await write(moved, id=first, other=second)
     fresh = another(admins, vault)
@@ -280,6 +286,24 @@ async def test_rows_written_past_the_server_do_not_become_policy(admins: Site, v
     forged = vault.seal(SITE, b"{}", aad="policy_bundle.texts:x")
     await write("UPDATE policy_bundle SET texts = :texts WHERE id = :id", id=second, texts=forged)
     assert problem(await a.get(f"/api/policy/bundles/{second}"))[1] == "content_damaged"
+
+
+async def test_a_signature_written_into_the_database_does_not_activate(admins: Site) -> None:
+    a, b = await admins.enter("a@demo.lab"), await admins.enter("b@demo.lab")
+    bundle = await brought(a)
+    await replayed(a, bundle)
+    direct = await b.post(f"/api/records/policy_bundle/{bundle}/signatures", json={"meaning": "approval", "password": PASSWORD})
+    person = await admins.identity_of("b@demo.lab")
+    assert (await sign(a, bundle)).json()["state"] == "signed"
+    copied = (
+        f"INSERT INTO policy_endorsement SELECT gen_random_uuid(), bundle_id, '{person.id}', '{direct.json()['id']}', on_serial, record, "
+        "at FROM policy_endorsement"
+    )
+    async with admins.db.begin() as tx:
+        await tx.execute(sa.text(copied))
+    shown = (await a.get(f"/api/policy/bundles/{bundle}")).json()["bundle"]
+    assert sorted(one["valid"] for one in shown["signatures"]) == [False, True]
+    assert (await sign(b, bundle)).json()["state"] == "active"
 
 
 # Refused at load

@@ -1,5 +1,6 @@
 """Decisions and approvals as the log knows them."""
 
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from aliquot.ledger.contracts import Claim, Restated
 from aliquot.platform.db import Transaction
 from aliquot.platform.vault import Damaged, Erased, Vault
 from aliquot.policy import approvals, store
-from aliquot.policy.tables import policy_approval, policy_decision
+from aliquot.policy.tables import policy_activation, policy_approval, policy_bundle, policy_decision
 
 _REQUESTED = ("approval.requested",)
 _RULED = ("approval.approved", "approval.rejected")
@@ -102,3 +103,57 @@ def _state_claims(row: store.ApprovalRow) -> list[Claim]:
     if row.state == "pending":
         return [Claim(actions=(*_RULED, "approval.withdrawn", "approval.expired"), fields={"action": "none"})]
     return []
+
+
+class RestatedBundles(_Rows):
+    """The texts of bundles."""
+
+    record_type = "policy_bundle"
+    made_by: tuple[str, ...] = ("policy.bundle_added",)
+    table = policy_bundle
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def restate(self, tx: Transaction, ids: Sequence[str]) -> list[Restated]:
+        rows = await tx.rows(select(policy_bundle).where(policy_bundle.c.id.in_([uuid.UUID(i) for i in ids])))
+        return [self._restated(row) for row in rows]
+
+    def _restated(self, row: Any) -> Restated:
+        try:
+            texts = json.loads(self._vault.open(bytes(row.texts), aad=f"policy_bundle.texts:{row.id}"))
+        except (Damaged, Erased, ValueError):
+            return Restated(id=str(row.id), claims=(Claim(actions=self.made_by, required=True),), damaged=("texts",))
+        del texts["name"]
+        whole = Claim(actions=self.made_by, required=True, content=("texts", canonical_json(texts)))
+        return Restated(id=str(row.id), claims=(whole, Claim(actions=self.made_by, fields={"versions.policy": row.version})))
+
+
+class RestatedActivations:
+    """Which bundle was put in force when: one more or one less than the log knows is found."""
+
+    record_type = "policy_activation"
+    made_by: tuple[str, ...] = ("policy.activated", "policy.rolled_back")
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def ids(self, tx: Transaction, after: str | None, limit: int) -> list[str]:
+        serial = policy_activation.c.serial
+        rows = await tx.rows(select(serial).where(serial > int(after or 0)).order_by(serial).limit(limit))
+        return [str(row.serial) for row in rows]
+
+    async def existing(self, tx: Transaction, ids: Sequence[str]) -> set[str]:
+        serial = policy_activation.c.serial
+        return {str(row.serial) for row in await tx.rows(select(serial).where(serial.in_([int(i) for i in ids])))}
+
+    async def restate(self, tx: Transaction, ids: Sequence[str]) -> list[Restated]:
+        rows = await tx.rows(select(policy_activation).where(policy_activation.c.serial.in_([int(i) for i in ids])))
+        return [self._restated(row) for row in rows]
+
+    def _restated(self, row: Any) -> Restated:
+        try:
+            record = self._vault.open(bytes(row.record), aad=f"policy_activation.record:{row.serial}")
+        except (Damaged, Erased):
+            return Restated(id=str(row.serial), claims=(Claim(actions=self.made_by, required=True),), damaged=("record",))
+        return Restated(id=str(row.serial), claims=(Claim(actions=self.made_by, required=True, content=("activation", record)),))

@@ -114,6 +114,7 @@ policy_endorsement = Table(
     Column("person_id", Uuid, nullable=False),
     Column("signature_id", Uuid, nullable=False),
     Column("on_serial", BigInteger, nullable=False),
+    Column("record", LargeBinary, nullable=False),  # the same, sealed: who can only write rows cannot sign
     time_column("at"),
     Index("ix_policy_endorsement_bundle_id", "bundle_id"),
     info={"app": "append"},

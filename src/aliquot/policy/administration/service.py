@@ -38,7 +38,7 @@ from aliquot.policy.administration.errors import (
 )
 from aliquot.policy.administration.keeper import Activation, Keeper, Named
 from aliquot.policy.administration.replay import Replayed, replay
-from aliquot.policy.administration.views import Views, seal_withdrawal, summary_of
+from aliquot.policy.administration.views import Views, seal_endorsement, seal_withdrawal, summary_of
 from aliquot.policy.bundles import BundleRefused, BundleSource
 from aliquot.policy.contracts import BundleSignatures, Signature, Signed
 from aliquot.policy.engine import Engine
@@ -162,7 +162,7 @@ class Administration:
             "id": new_id(), "bundle_id": row.id, "person_id": principal.id, "signature_id": signature_id, "at": self._clock.now(),
             "on_serial": self._keeper.serial,
         }  # fmt: skip
-        await store.insert_endorsement(tx, values)
+        await store.insert_endorsement(tx, values | {"record": seal_endorsement(self._vault, values)})
         await self._audit(tx, Actor.of(principal), "policy.bundle_signed", row)
         row = await self._advance(tx, row, Actor.of(principal))
         return (await self._views.infos(tx, [row]))[0]
@@ -262,7 +262,7 @@ class Administration:
             row = await store.change(tx, row.id, {"state": "active", "effective_at": None})
         content = {"activation": canonical_json(asdict(record))}
         action = "policy.activated" if kind == "activate" else "policy.rolled_back"
-        await self._audit(tx, actor, action, row, content=content, version=version)
+        await self._audit(tx, actor, action, row, content=content, version=version, serial=serial)
         return row
 
     # Judging
@@ -359,11 +359,15 @@ class Administration:
     async def _audit(
         self, tx: Transaction, actor: Actor, action: str, row: store.BundleRow | None, *, outcome: Outcome = "ok",
         reason: str | None = None, content: dict[str, bytes] | None = None, person: uuid.UUID | None = None, version: str | None = None,
+        serial: int | None = None,
     ) -> None:  # fmt: skip
         version = version or (self._keeper.engine.bundle.version if row is None else row.version)
+        bundle = version if row is None else str(row.id)
+        record = RecordRef(type="policy_bundle", id=bundle, version=1)
+        if serial is not None:
+            record, reason = RecordRef(type="policy_activation", id=str(serial), version=1), bundle
         event = AuditEvent(
-            action=action, actor=actor.id, via=actor.via, ip=actor.ip, outcome=outcome, reason=reason,
-            record=RecordRef(type="policy_bundle", id=version if row is None else str(row.id), version=1), content=content or {},
+            action=action, actor=actor.id, via=actor.via, ip=actor.ip, outcome=outcome, reason=reason, record=record, content=content or {},
             subject=person or (SITE if content else None), versions={"policy": version},
         )  # fmt: skip
         await self._ledger.append(tx, event)

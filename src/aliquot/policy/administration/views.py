@@ -2,14 +2,14 @@
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.clock import rfc3339
 from aliquot.platform.db import Transaction
-from aliquot.platform.vault import Damaged, Erased, Vault
+from aliquot.platform.vault import SITE, Damaged, Erased, Vault
 from aliquot.policy.administration import store
 from aliquot.policy.administration.contracts import BundleInfo, Endorsement, ReplaySummary
 from aliquot.policy.administration.keeper import Keeper
@@ -57,7 +57,7 @@ class Views:
         return tuple(
             Endorsement(
                 person_id=e.person_id, signature_id=e.signature_id, at=e.at,
-                valid=e.person_id in signers and (e.on_serial == serial or not open_still),
+                valid=e.person_id in signers and _holds(self._vault, e) and (e.on_serial == serial or not open_still),
             )
             for e in rows
         )  # fmt: skip
@@ -84,6 +84,22 @@ def summary_of(found: Replayed, at: datetime) -> dict[str, Any]:
         "at": rfc3339(at), "decisions": found.asked, "unreadable": found.unreadable, "flipped": sum(found.counts.values()),
         "flips": found.counts, "complete": found.complete, "took_ms": found.took_ms,
     }  # fmt: skip
+
+
+def seal_endorsement(vault: Vault, values: Mapping[str, Any]) -> bytes:
+    """What an endorsement says, in a form that only the site can make."""
+    return vault.seal(SITE, _said(values), aad=f"policy_endorsement.record:{values['id']}")
+
+
+def _holds(vault: Vault, row: Any) -> bool:
+    try:
+        return vault.open(bytes(row.record), aad=f"policy_endorsement.record:{row.id}") == _said(row._mapping)
+    except (Damaged, Erased):
+        return False
+
+
+def _said(values: Mapping[str, Any]) -> bytes:
+    return canonical_json([str(values[name]) for name in ("bundle_id", "person_id", "signature_id", "on_serial")])
 
 
 def seal_withdrawal(vault: Vault, bundle_id: uuid.UUID, person_id: uuid.UUID, reason: str) -> bytes:

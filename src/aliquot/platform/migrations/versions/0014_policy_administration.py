@@ -48,6 +48,7 @@ def _activations() -> None:
         sa.Column("person_id", sa.Uuid, nullable=False),
         sa.Column("signature_id", sa.Uuid, nullable=False),
         sa.Column("on_serial", sa.BigInteger, nullable=False),
+        sa.Column("record", sa.LargeBinary, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
     )
     op.create_index("ix_policy_endorsement_bundle_id", "policy_endorsement", ["bundle_id"])
