@@ -53,7 +53,7 @@ from aliquot.policy.api import PolicyApi
 from aliquot.policy.bundles import read_source
 from aliquot.policy.contracts import Approval, ToolFacts
 from aliquot.policy.personal import PolicyPersonal
-from aliquot.policy.restated import RestatedApprovals, RestatedDecisions
+from aliquot.policy.restated import RestatedActivations, RestatedApprovals, RestatedBundles, RestatedDecisions
 from aliquot.policy.retained import RetainedApprovals
 from aliquot.policy.signatures import ActivationSignatures, ApprovalSignatures
 from aliquot.records.erasure.api import ErasureApi
@@ -246,7 +246,10 @@ def _file_tools(settings: Settings, vault: Vault) -> FileTools:
 
 def _restated(vault: Vault) -> Sequence[RestatedRecords]:
     """Whose rows are compared with the log."""
-    return [RestatedPeople(vault), RestatedRuns(vault), RestatedDecisions(), RestatedApprovals(vault), RestatedChatRuns(vault)]
+    return [
+        RestatedPeople(vault), RestatedRuns(vault), RestatedDecisions(), RestatedApprovals(vault), RestatedBundles(vault),
+        RestatedActivations(vault), RestatedChatRuns(vault),
+    ]  # fmt: skip
 
 
 def _register_loops(services: Services) -> None:
