@@ -4,13 +4,15 @@ import hashlib
 import json
 from pathlib import Path
 
+import httpx2
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 import aliquot
-from aliquot.cli import common, main
+from aliquot.cli import common, doctor, main
 from aliquot.cli.main import app
+from aliquot.ledger.note import load_log_key
 from tests.conftest import Urls
 
 
@@ -149,3 +151,46 @@ def test_damaged_keys_are_said_by_file(
     found = run("doctor")
     assert found.exit_code == 1
     assert said in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("rubbish", "setting DATABASE_URL: a database URL starts with postgresql://"),
+        ("postgresql://u:secret@[h/db", "setting DATABASE_URL: it cannot be read as postgresql://"),
+    ],
+)
+def test_a_database_url_that_is_none_is_a_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch, url: str, said: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    for command in (("serve",), ("db", "upgrade"), ("user", "list")):
+        refused = run(*command)
+        assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1), refused.output
+        assert said in refused.stderr
+        assert "secret" not in refused.output
+    found = run("doctor")
+    assert found.exit_code == 1
+    assert said in found.stdout
+
+
+def test_a_data_folder_that_is_a_file_or_below_one_is_no_all_clear(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "file").touch()
+    for place in ("file", "file/below"):
+        monkeypatch.setenv("ALIQUOT_DATA_DIR", str(folder / place))
+        found = run("doctor")
+        assert (found.exit_code, f"✗ data folder: {folder / 'file'} is a file, not a folder" in found.stdout) == (1, True), found.stdout
+
+
+def test_the_server_of_another_data_folder_is_not_taken_for_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "data" / "keys").mkdir(parents=True)
+    origin = load_log_key(folder / "data" / "keys").origin
+
+    def answering(log: str | None) -> Result:
+        document = {"status": "ok", "version": "1", "parts": {}} | ({} if log is None else {"log": log})
+        monkeypatch.setattr(doctor.httpx2, "get", lambda *_, **__: httpx2.Response(200, json=document))
+        return run("doctor")
+
+    assert "✓ server: running, version 1" in answering(origin).stdout
+    for other in ("aliquot/other", None):
+        assert "is not that of this data folder" in answering(other).stdout
+    (folder / "data" / "keys" / "log").unlink()
+    assert "is not that of this data folder" in answering(origin).stdout

@@ -71,7 +71,12 @@ def _environment(settings: Settings) -> str:
 
 def _data_folder(settings: Settings) -> str:
     folder = settings.data_dir
-    if not folder.exists():
+    place = next(p for p in (folder, *folder.parents) if p.exists())
+    if not place.is_dir():
+        raise SettingsError(f"{place} is a file, not a folder: set ALIQUOT_DATA_DIR to a folder")
+    if place != folder:
+        if not os.access(place, os.W_OK):
+            raise SettingsError(f"{folder} does not exist and cannot be made by this user: make it, or set ALIQUOT_DATA_DIR")
         return f"{folder} does not exist yet; the first start makes it"
     if not os.access(folder, os.W_OK):
         raise SettingsError(f"{folder} cannot be written by this user: change its owner or set ALIQUOT_DATA_DIR")
@@ -138,8 +143,12 @@ def _server(settings: Settings) -> str:
         if _port_taken(settings):
             raise SettingsError(f"port {settings.port} is used by another program: stop it or set ALIQUOT_PORT") from None
         return f"not running; port {settings.port} is free"
-    if "parts" not in document:
+    if not isinstance(document, dict) or "parts" not in document:
         raise SettingsError(f"port {settings.port} is used by another program: stop it or set ALIQUOT_PORT")
+    if not (settings.keys_dir / "log").is_file() or document.get("log") != load_log_key(settings.keys_dir).origin:
+        raise SettingsError(
+            f"the server on port {settings.port} is not that of this data folder: stop it, or set ALIQUOT_PORT or ALIQUOT_DATA_DIR"
+        )
     if document.get("status") != "ok":
         troubles = [f"{name} is {part['status']}" for name, part in document["parts"].items() if part["status"] != "ok"]
         raise SettingsError(f"running, but {', '.join(troubles)}: see its log")

@@ -55,6 +55,7 @@ class Limits(BaseSettings):
     policy_replay_seconds: float = Field(20, gt=0)
     session_idle_seconds: int = Field(3_600, ge=1)
     restore_days: int = Field(30, ge=0)
+    break_glass_minutes: int = Field(60, ge=1, le=1_440)
     share_hours: int = Field(8_760, ge=1)
     share_people: int = Field(100, ge=1)
     shares_per_conversation: int = Field(100, ge=1)
@@ -210,6 +211,20 @@ class Settings(BaseSettings):
     dashboards: tuple[DashboardManifest, ...] | None = Field(None, max_length=100)
     """None: those of the laboratory."""
 
+    @field_validator("database_url", "database_url_app", "database_url_sequencer", "database_url_reader")
+    @classmethod
+    def _of_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 - `aliquot chat` reads settings without a database
+
+            if not value.get_secret_value().startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+                raise ValueError("a database URL starts with postgresql://")
+            try:
+                conninfo.conninfo_to_dict("postgresql://" + value.get_secret_value().partition("://")[2])
+            except ProgrammingError:  # its message quotes the URL, and so the password
+                raise ValueError("it cannot be read as postgresql://user:password@host:port/database") from None
+        return value
+
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -318,6 +333,6 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"setting {name}: {first['msg']}") from error
+        raise SettingsError(f"setting {name}: {first['msg'].removeprefix('Value error, ')}") from error
     except ValueError as error:
         raise SettingsError(f"settings cannot be read: {type(error).__name__}") from error

@@ -15,6 +15,7 @@ from aliquot.identity.contracts import Principal
 from aliquot.identity.http import require
 from aliquot.kernel.problems import Problem
 from aliquot.ledger.contracts import LedgerStatus
+from aliquot.ledger.note import LogKeyError
 
 router = APIRouter(tags=["health"])
 
@@ -37,7 +38,7 @@ async def health(request: Request) -> JSONResponse:
     states = {part["status"] for part in parts.values()}
     kept = parts["policy"]["status"] != "ok"
     status = "down" if states & _UNREADY else "degraded" if "low" in states or kept else "ok"
-    document = {"status": status, "version": aliquot.__version__, "parts": parts}
+    document = {"status": status, "version": aliquot.__version__, "log": _log_name(services), "parts": parts}
     return JSONResponse(document, status_code=503 if status == "down" else 200)
 
 
@@ -62,6 +63,14 @@ async def routes(request: Request, _: Annotated[Principal, Depends(require("debu
     """Every path this server answers."""
     paths = request.app.openapi()["paths"]
     return {"routes": [{"path": path, "methods": sorted(method.upper() for method in paths[path])} for path in sorted(paths)]}
+
+
+def _log_name(services: Services) -> str | None:
+    """The audit log's public name, by which `aliquot doctor` knows whose server answers; None while its key cannot be read."""
+    try:
+        return services.log_keys.current().origin
+    except (OSError, LogKeyError):
+        return None
 
 
 async def _stored(services: Services) -> dict[str, dict[str, Any]]:
