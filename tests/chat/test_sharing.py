@@ -218,7 +218,8 @@ async def test_bad_wishes_are_refused(model_site: Site, model_server: ModelServe
     second = await owner.post(f"/api/conversations/{conversation}/share", json=body, headers=key)
     assert (first.status_code, second.status_code, second.json()["token"]) == (201, 200, "")
     assert first.json()["share"] == second.json()["share"]
-    # a tool is called that the viewer may not use: the viewer is shut out, and cannot be added again
+    link = await share(owner, conversation, public=True)
+    # a tool is called that the viewer may not use: the viewer is shut out, and cannot be added again; nor can everybody
     await hear(owner, await said(owner, conversation, "start it"))
     assert await code(viewer, "GET", f"/api/conversations/{conversation}") == (403, "shared_permission_missing")
     assert await code(viewer, "GET", f"/api/shared/{first.json()['token']}") == (403, "shared_permission_missing")
@@ -226,6 +227,15 @@ async def test_bad_wishes_are_refused(model_site: Site, model_server: ModelServe
     assert refused["code"] == "permissions_missing"
     assert "Vera" in refused["detail"]
     assert "lab.operate" in refused["detail"]
+    refused = await share(owner, conversation, 409, public=True)
+    assert (refused["code"], "lab.operate" in refused["detail"]) == ("permissions_missing", True)
+    assert await code(await model_site.anonymous(), "GET", f"/api/shared/{link['token']}") == (403, "share_suspended")
+    assert await code(owner, "POST", f"/api/shared/{link['token']}/copy") == (403, "share_suspended")
+    assert (await owner.get(f"/api/conversations/{conversation}/share")).json()["items"][0]["state"] == "suspended"
+    # a copy has no runs, and asks for the same permissions all the same
+    copy = (await owner.post(f"/api/shared/{first.json()['share']['id']}/copy")).json()["id"]
+    for body in ({"users": [VIEWER]}, {"public": True}):
+        assert (await share(owner, copy, 409, **body))["code"] == "permissions_missing"
 
 
 async def test_a_copy_is_mine_and_says_who_wrote(model_site: Site, model_server: ModelServer) -> None:

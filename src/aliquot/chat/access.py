@@ -96,8 +96,8 @@ class Access:
             raise SharedPermissionMissing
 
     async def permissions_used(self, tx: Transaction, conversation_id: uuid.UUID) -> frozenset[str]:
-        """Every permission of every tool called in the conversation."""
-        return await self._tools.permissions_used(tx, self._runs.ids_of(conversation_id))
+        """Every permission of every tool called in the conversation, or in the one its messages were copied from."""
+        return await self._chats.carried(tx, conversation_id) | await self._tools.permissions_used(tx, self._runs.ids_of(conversation_id))
 
 
 def check_reference(reference: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -146,6 +146,16 @@ class ChatStore:
 
     async def mark_deleted(self, tx: Transaction, conversation_id: uuid.UUID, at: datetime) -> None:
         await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(deleted_at=at))
+
+    async def carried(self, tx: Transaction, conversation_id: uuid.UUID) -> frozenset[str]:
+        """The permissions a conversation carries from where its messages come from (`carry`)."""
+        found: Any = await tx.scalar(select(conversation.c.permissions_carried).where(conversation.c.id == conversation_id))
+        return frozenset(found or ())
+
+    async def carry(self, tx: Transaction, conversation_id: uuid.UUID, permissions: Collection[str]) -> None:
+        """Whoever is to see this conversation needs `permissions` too: they were used where its messages come from."""
+        all_of_them = sorted(await self.carried(tx, conversation_id) | set(permissions))
+        await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(permissions_carried=all_of_them))
 
     async def close(self, tx: Transaction, conversation_id: uuid.UUID, at: datetime) -> None:
         await tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(closed_at=at))

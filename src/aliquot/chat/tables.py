@@ -1,6 +1,7 @@
 """Conversations (a tree of messages), runs, their steps and their events. Contents are sealed bytes (`platform.vault`)."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, Numeric, String, Table, Uuid, false
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, Numeric, String, Table, Text, Uuid, false, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from aliquot.chat.folders.tables import folder
 from aliquot.platform.db import id_column, metadata, time_column
@@ -24,6 +25,10 @@ conversation = Table(
     time_column("pinned_at", nullable=True),
     Column("folder_id", Uuid, ForeignKey(folder.c.id)),
     Column("title_by_person", Boolean, nullable=False, server_default=false(), comment="a title a person gave is never replaced"),
+    Column(
+        "permissions_carried", ARRAY(Text), nullable=False, server_default=text("'{}'"),
+        comment="used where its messages come from; its own runs add theirs",
+    ),
     Index("ix_conversation_folder", "folder_id", postgresql_where="folder_id IS NOT NULL"),
     Index("ix_conversation_owner_recent", "owner_id", "kind", "updated_at", "id"),
     Index(

@@ -43,7 +43,7 @@ class Share:
     created_at: Timestamp
     expires_at: Timestamp | None
     state: Literal["active", "expired", "suspended"]
-    """`suspended`: a public link while a message of the conversation has, or may have, a patient class."""
+    """`suspended`: a public link while the conversation is nothing for everybody (`Sharing.not_public`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,10 @@ class PermissionsMissing(Conflict):
     )
 
 
+class NotForEverybody(PermissionsMissing):
+    sentence = "What was used in this conversation needs permissions, so it cannot have a public link."
+
+
 class MayHoldPatientData(Conflict):
     code, sentence = "may_hold_patient_data", "This conversation holds, or may hold, data of a patient, so it cannot have a public link."
 

@@ -63,7 +63,8 @@ class Opening:
         )  # fmt: skip
 
     async def copy(self, tx: Transaction, reader: Principal, token: str, address: str) -> Conversation | Problem:
-        """A new conversation of the reader with the branch the share shows. What others wrote stays under their keys and their names."""
+        """A new conversation of the reader with the branch the share shows. What others wrote stays under their keys and their names;
+        what was used in it asks the same permissions of whoever the copy is shared with."""
         found = await self._admitted(tx, reader, token, address)
         if isinstance(found, Problem):
             return found
@@ -73,6 +74,7 @@ class Opening:
             return TooLongToCopy(f"It has {len(path):,} messages; at most {self._limits.shared_copy_messages:,} can be copied.")
         title = self._chats.title(row.id, row.title)
         made = await self._conversations.create(tx, reader, "chat", client_id=None, title=title)
+        await self._chats.carry(tx, made.id, await self._access.permissions_used(tx, row.id))
         head = await self._copied(tx, made.id, path)
         await self._audit(tx, reader, address, share, None, action="share.copied")
         return await self._conversations.get(tx, reader, str(made.id)) if head is not None else made
@@ -129,12 +131,12 @@ class Opening:
         return None, row
 
     async def _suspended(self, tx: Transaction, row: Any) -> bool:
-        """A public link needs an owner who is still there, and a conversation without anything that may be a patient's."""
+        """A public link needs an owner who is still there, and a conversation that everybody may see (`Sharing.not_public`)."""
         try:
             active = (await self._identity.person(tx, row.owner_id)).active
         except NotFound:
             active = False
-        return not active or await self._sharing.may_hold_patient_data(tx, row)
+        return not active or await self._sharing.not_public(tx, row) is not None
 
     async def _audit(
         self, tx: Transaction, reader: Principal | None, address: str, share: Any, problem: Problem | None, action: str = "share.opened"

@@ -12,6 +12,7 @@ from aliquot.chat.search.store import LISTED_KINDS
 from aliquot.chat.sharing.contracts import MadeShare, NewShare, Share, SharedWith, SharedWithMe
 from aliquot.chat.sharing.errors import (
     MayHoldPatientData,
+    NotForEverybody,
     NothingToShare,
     PermissionsMissing,
     PublicIsReadOnly,
@@ -29,7 +30,7 @@ from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Person, Principal
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id, parse_id
-from aliquot.kernel.problems import InvalidInput, NotFound
+from aliquot.kernel.problems import InvalidInput, NotFound, Problem
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.platform.db import Transaction
@@ -56,7 +57,7 @@ class Sharing:
         """Share a conversation of one's own; the token is in the answer and nowhere else.
 
         Raises UnknownConversation, NotTheOwner, SharedWithNobody, PublicIsReadOnly, UnknownPeople, SharedWithOneself, TooManyPeople,
-        TooManyShares, PermissionsMissing, MayHoldPatientData, NothingToShare.
+        TooManyShares, PermissionsMissing (NotForEverybody), MayHoldPatientData, NothingToShare.
         """
         self._check(wanted)
         row = await self._access.conversation(tx, principal, reference, "own", lock=True)
@@ -65,8 +66,8 @@ class Sharing:
         live = wanted.live or wanted.may_write
         if not live and row.head_id is None:
             raise NothingToShare
-        if wanted.public and await self.may_hold_patient_data(tx, row):
-            raise MayHoldPatientData
+        if wanted.public and (problem := await self.not_public(tx, row)) is not None:
+            raise problem
         if len(await self._store.of_conversation(tx, row.id)) >= self._limits.shares_per_conversation:
             raise TooManyShares
         people = await self._people(tx, principal, row.id, wanted.users)
@@ -89,10 +90,10 @@ class Sharing:
         rows = await self._store.of_conversation(tx, row.id)
         people = await self._store.people(tx, [share.id for share in rows])
         names = await self._identity.names(tx, {person for some in people.values() for person in some})
-        classed = await self.may_hold_patient_data(tx, row) if any(share.public for share in rows) else False
+        closed = any(share.public for share in rows) and await self.not_public(tx, row) is not None
         at = self._clock.now()
         return [
-            self._view(share, [SharedWith(id=p, name=names.get(p, "")) for p in people.get(share.id, ())], classed, at) for share in rows
+            self._view(share, [SharedWith(id=p, name=names.get(p, "")) for p in people.get(share.id, ())], closed, at) for share in rows
         ]  # fmt: skip
 
     async def revoke(
@@ -131,10 +132,15 @@ class Sharing:
             for row in rows
         ]  # fmt: skip
 
-    async def may_hold_patient_data(self, tx: Transaction, row: Any) -> bool:
-        """Whether the title or any message of a conversation has a patient class or is undecided."""
+    async def not_public(self, tx: Transaction, row: Any) -> Problem | None:
+        """Why a conversation is nothing for everybody: the title or a message has, or may have, a patient class (MayHoldPatientData), or
+        a tool was called that needs a permission (NotForEverybody): whoever holds no permission would see what it gave."""
         title = self._chats.title(row.id, row.title)
-        return patient_class(title or "") != "none" or await self._store.may_hold_patient_data(tx, row.id)
+        if patient_class(title or "") != "none" or await self._store.may_hold_patient_data(tx, row.id):
+            return MayHoldPatientData()
+        if used := await self._access.permissions_used(tx, row.id):
+            return NotForEverybody(f"A public link would show it to everybody; what was used in it needs {', '.join(sorted(used))}.")
+        return None
 
     def _check(self, wanted: NewShare) -> None:
         if bool(wanted.users) == wanted.public:
@@ -168,8 +174,8 @@ class Sharing:
             raise PermissionsMissing(f"{names} may not see this conversation: what was used in it needs {missing}.")
         return list(found.values())
 
-    def _view(self, share: Any, users: Sequence[SharedWith], classed: bool, at: datetime) -> Share:
-        state: Literal["active", "expired", "suspended"] = "suspended" if share.public and classed else "active"
+    def _view(self, share: Any, users: Sequence[SharedWith], closed: bool, at: datetime) -> Share:
+        state: Literal["active", "expired", "suspended"] = "suspended" if share.public and closed else "active"
         if share.expires_at is not None and share.expires_at <= at:
             state = "expired"
         return Share(

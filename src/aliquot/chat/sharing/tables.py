@@ -12,6 +12,7 @@ conversation_share = Table(
     Column("conversation_id", Uuid, ForeignKey(conversation.c.id), nullable=False),
     Column("made_by", Uuid, nullable=False),
     Column("message_id", Uuid, comment="the share shows the branch up to this message; null when it follows"),
+    Column("title", LargeBinary, comment="sealed; at the moment of sharing"),
     Column("public", Boolean, nullable=False, comment="whoever has the link; otherwise the people of conversation_share_person"),
     Column("may_write", Boolean, nullable=False),
     Column("token_hash", LargeBinary, nullable=False, comment="SHA-256 of the token"),
