@@ -15,6 +15,7 @@ import structlog
 from aliquot.admin.api import AdminApi
 from aliquot.chat.api import ChatApi
 from aliquot.chat.attachments.api import FileTools
+from aliquot.chat.emergency import ChatEmergency
 from aliquot.chat.live.api import LiveApi
 from aliquot.chat.personal import ChatPersonal
 from aliquot.chat.restated import RestatedRuns as RestatedChatRuns
@@ -56,6 +57,7 @@ from aliquot.policy.personal import PolicyPersonal
 from aliquot.policy.restated import RestatedActivations, RestatedApprovals, RestatedBundles, RestatedDecisions
 from aliquot.policy.retained import RetainedApprovals
 from aliquot.policy.signatures import ActivationSignatures, ApprovalSignatures
+from aliquot.records.access.api import AccessApi
 from aliquot.records.erasure.api import ErasureApi
 from aliquot.records.erasure.contracts import PersonalData
 from aliquot.records.retention.api import RetentionApi
@@ -104,6 +106,7 @@ class Services:
     review: ReviewApi
     erasure: ErasureApi
     retention: RetentionApi
+    access: AccessApi
     policy: PolicyApi
     tools: ToolsApi
     models: ModelsApi
@@ -157,14 +160,14 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     policy.tell_undecided(chat.end_wait)
     retention, erasure = _records(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs)
     _bind_personal(erasure, ChatPersonal(chat, db, vault, ledger, clock), PolicyPersonal(db, vault), LabPersonal(db))
-    kept = RetainedConversations(chat, tools, clock, settings.limits.restore_days)
-    _bind_retained(retention, kept, RetainedApprovals(), RetainedInstrumentRuns())
+    _bind_retained(retention, RetainedConversations(chat, tools, clock, settings), RetainedApprovals(), RetainedInstrumentRuns())
     rechecker = Rechecker(db, ledger, vault, clock, _restated(vault))
     services = Services(
         settings=settings, clock=clock, db=db, sequencer_db=sequencer_db, vault=vault, metrics=metrics, limiter=limiter, jobs=jobs,
         loops=loops, ledger=ledger, log_keys=key, rechecker=rechecker, sequencer=sequencer, identity=identity, signatures=signatures,
-        erasure=erasure, retention=retention, policy=policy, tools=tools, models=models, lab=lab, routing=routing, chat=chat, live=live,
-        link=link, review=_review(chat, identity, ledger, vault, limiter, clock, settings),
+        erasure=erasure, retention=retention, access=_access(chat, identity, ledger, vault, clock, settings), policy=policy, tools=tools,
+        models=models, lab=lab, routing=routing, chat=chat, live=live, link=link,
+        review=_review(chat, identity, ledger, vault, limiter, clock, settings),
         admin=AdminApi(db, identity, models, tools, chat, limiter, settings.limits, metrics, clock),
     )  # fmt: skip
     _register_loops(services)
@@ -201,6 +204,16 @@ def _records(
     retention = RetentionApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db)
     erasure = ErasureApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs, obstacles=(retention,))
     return retention, erasure
+
+
+def _access(
+    chat: ChatApi, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings
+) -> AccessApi:  # fmt: skip
+    """Access records, told by the chat of what is read there."""
+    minutes = settings.limits.break_glass_minutes
+    access = AccessApi(identity=identity, ledger=ledger, vault=vault, clock=clock, records=ChatEmergency(), minutes=minutes)
+    chat.record_reads(access.saw, access.granted)
+    return access
 
 
 def _bind_retained(retention: RetentionApi, *kinds: RetainedKind) -> None:

@@ -102,10 +102,10 @@ def files(cluster: Cluster, urls: Urls, data: Path) -> Iterator[bytes]:
 
 async def test_nothing_a_person_wrote_is_anywhere_in_clear(
     cluster: Cluster,
-    seeded_urls: Urls,
-    seeded: Seeded,
+    seeded_urls: Urls,  # noqa: F811
+    seeded: Seeded,  # noqa: F811
     tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],  # noqa: F811
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     words, data = Canaries(), tmp_path / "data"
     for at in range(3):  # the search itself finds

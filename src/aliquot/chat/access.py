@@ -1,13 +1,14 @@
 """Who may see and do what in a conversation, and so in its runs: the only place that decides it.
 
 The owner may do everything. People it is shared with may read, or read and write, while the share stands and they hold every
-permission that was used in the conversation. Everybody else learns nothing, not even that it exists.
+permission that was used in the conversation; who opened it in an emergency may read for a while. Everybody else learns nothing, not
+even that it exists.
 """
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from aliquot.chat.contracts import Conversation
 from aliquot.chat.errors import ConversationReadOnly, NotTheOwner, SharedPermissionMissing, UnknownConversation, UnknownRun
@@ -19,9 +20,32 @@ from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput
 from aliquot.platform.db import Transaction
+from aliquot.records.access.contracts import Way
 from aliquot.tools.api import ToolsApi
 
 Need = Literal["read", "write", "own"]
+
+
+class Saw(Protocol):
+    """Told which messages somebody was given; bound by bootstrap (`records.access`)."""
+
+    def __call__(self, tx: Transaction, principal: Principal, way: Way, message_ids: Collection[uuid.UUID]) -> Awaitable[None]: ...
+
+
+class Granted(Protocol):
+    """Knows who opened a conversation in an emergency; bound by bootstrap (`records.access`)."""
+
+    def __call__(self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID) -> Awaitable[bool]: ...
+
+
+async def unrecorded(tx: Transaction, principal: Principal, way: Way, message_ids: Collection[uuid.UUID]) -> None:
+    """Before bootstrap has bound the recorder nobody reads anything."""
+
+
+async def _never(tx: Transaction, principal: Principal, conversation_id: uuid.UUID) -> bool:
+    return False
+
+
 CLIENT_ID_CHARS = 255
 
 
@@ -30,6 +54,8 @@ class Access:
 
     def __init__(self, chats: ChatStore, runs: RunStore, shares: ShareStore, tools: ToolsApi, clock: Clock) -> None:
         self._chats, self._runs, self._shares, self._tools, self._clock = chats, runs, shares, tools, clock
+        self.saw: Saw = unrecorded
+        self.granted: Granted = _never
 
     async def conversation(self, tx: Transaction, principal: Principal, reference: str, need: Need, *, lock: bool = False) -> Any:
         """The row called `reference`: my client id first, else the UUID of one I own or that is shared with me.
@@ -82,6 +108,8 @@ class Access:
         if row.owner_id == principal.id:
             return
         may_write = await self._shares.right(tx, row.id, principal.id, self._clock.now())
+        if may_write is None and need == "read" and await self.granted(tx, principal, row.id):
+            return
         if may_write is None:
             raise UnknownConversation
         await self.require_permissions(tx, principal, row.id)

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from aliquot.chat.access import Access, Need
+from aliquot.chat.access import Access, Granted, Need, Saw
 from aliquot.chat.attachments.api import AttachmentsApi, FileTools
 from aliquot.chat.audience import RECHECK_SECONDS, Audience
 from aliquot.chat.contracts import Answer, RunFailed, Started, StoredEvent
@@ -140,6 +140,10 @@ class ChatApi:
             store=shares, sharing=self.sharing, chats=self._chats, conversations=self.conversations, tree=self.tree, access=self.access,
             identity=identity, ledger=ledger, vault=vault, clock=clock, limits=self._settings.limits,
         )  # fmt: skip
+
+    def record_reads(self, saw: Saw, granted: Granted) -> None:
+        """Bind who records reads of patient data and knows of emergencies (`records.access`)."""
+        self.access.saw, self.access.granted, self._executor.saw = saw, granted, saw
 
     async def continue_after(self, tx: Transaction, run_id: uuid.UUID) -> None:
         """Called by a decision in its transaction: queue the run and defer the job that executes it."""

@@ -1,6 +1,7 @@
 """Conversations: found by UUID or the client's own id, made, listed, renamed, deleted. Ownership is enforced in the store."""
 
 import uuid
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -124,7 +125,13 @@ class Conversations:
     ) -> list[Message]:
         """Newest first."""
         row = await self.find(tx, principal, reference, "read")
-        return await self._chats.list_messages(tx, row.id, limit, before)
+        found = await self._chats.list_messages(tx, row.id, limit, before)
+        await self._access.saw(tx, principal, "read", [m.id for m in found])
+        return found
+
+    async def exported(self, tx: Transaction, principal: Principal, message_ids: Collection[uuid.UUID]) -> None:
+        """Record what a file gives to the person."""
+        await self._access.saw(tx, principal, "export", message_ids)
 
     async def branch(self, tx: Transaction, conversation: Conversation) -> list[Message]:
         """The shown branch, oldest first."""

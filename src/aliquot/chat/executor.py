@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from aliquot.chat.access import Saw, unrecorded
 from aliquot.chat.contracts import (
     Done,
     Message,
@@ -85,6 +86,7 @@ class Executor:
         self._cancelled: set[uuid.UUID] = set()
         self._ending: set[uuid.UUID] = set()  # their end is being committed: too late to cancel
         self.closing = False
+        self.saw: Saw = unrecorded
 
     def spawn(self, run: Any, *, resumed: bool = False, known: Known | None = None) -> None:
         """Execute `run` (a row this process holds the lease of) in the background."""
@@ -202,6 +204,7 @@ class Executor:
             principal = await self._identity.principal(tx, run.person_id, via=run.via, ip=run.ip)
             last_seq = await self._runs.last_seq(tx, run.id)
             branch = await self._chats.branch(tx, run.conversation_id, run.user_message_id)
+            await self.saw(tx, principal, "context", [m.id for m in branch])
             branch, tainted = labelled(branch, run.person_id, await self._identity.names(tx, _others(branch, run.person_id)))
             behind = [m.run_id for m in branch if m.run_id is not None and m.role == "assistant"][-_RUNS_BEHIND_HISTORY:]
             steps = await self._runs.steps(tx, [run.id, *behind])

@@ -13,6 +13,7 @@ from aliquot.chat.tables import conversation, message, run, run_event, run_step
 from aliquot.kernel.clock import Clock
 from aliquot.ledger.contracts import RecordRef
 from aliquot.platform.db import Transaction
+from aliquot.platform.settings import Settings
 from aliquot.records.retention.contracts import Hold, Kept
 from aliquot.tools.api import ToolsApi
 
@@ -24,8 +25,9 @@ class RetainedConversations:
 
     kind = "conversation"
 
-    def __init__(self, chat: ChatApi, tools: ToolsApi, clock: Clock, restore_days: int) -> None:
-        self._files, self._tools, self._clock, self._restorable = chat.attachments.files, tools, clock, timedelta(days=restore_days)
+    def __init__(self, chat: ChatApi, tools: ToolsApi, clock: Clock, settings: Settings) -> None:
+        self._files, self._tools, self._clock = chat.attachments.files, tools, clock
+        self._restorable = timedelta(days=settings.limits.restore_days)
 
     async def kept(self, tx: Transaction, subject: uuid.UUID, before: Mapping[str, datetime | None]) -> Sequence[Kept]:
         moment = func.coalesce(_c.last_message_at, _c.created_at)

@@ -29,6 +29,7 @@ from aliquot.lab.http import router as lab_router
 from aliquot.models.http import router as models_router
 from aliquot.platform.http import bug_response, install_problem_handlers, problem_response
 from aliquot.policy.http import router as policy_router
+from aliquot.records.access.http import router as access_router
 from aliquot.records.anchors.http import router as anchors_router
 from aliquot.records.erasure.http import router as erasure_router
 from aliquot.records.http import router as records_router
@@ -51,9 +52,9 @@ log = structlog.get_logger(__name__)
 
 _ROUTERS = (
     health_router, admin_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
-    signatures_router, review_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
+    signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
     feedback_router, tool_calls_router, live_router, agui_router, attachments_router,
-    erasure_router, retention_router,
+    access_router, erasure_router, retention_router, review_router,
 )  # fmt: skip
 
 

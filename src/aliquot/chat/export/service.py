@@ -75,6 +75,7 @@ class Exports:
         if await self._store.count(tx, row.id) > self._settings.limits.export_messages:
             raise ExportTooLarge
         messages = parents_first([self._chats.open_message(r) for r in await self._store.rows(tx, row.id)])
+        await self._conversations.exported(tx, principal, [m.id for m in messages])
         authors = await self._store.authors(tx, row.id)
         names = await self._identity.names(tx, set(authors.values()))
         by = {m.id: names.get(authors[m.id], "Unknown person") if m.id in authors else _ASSISTANT for m in messages}

@@ -77,6 +77,7 @@ class Search:
         seen = await self._seen(tx, principal, known)
         known = {row.id: row for row in known.values() if row.owner_id == principal.id or row.id in seen}
         messages = [row for row in messages if row.conversation_id in known]
+        await self._access.saw(tx, principal, "search", [row.id for row in messages])
         return Candidates(query, [row for row in titled if row.id in known], messages, known, seen)
 
     async def ranked(self, candidates: Candidates, limit: int, after: int) -> Page:

@@ -56,6 +56,8 @@ class Opening:
         messages = await self._tree.opened(tx, path[start : start + limit])
         names = {} if share.public else await self._identity.names(tx, {m.author_id for m in messages if m.author_id is not None})
         await self._audit(tx, reader, address, share, None)
+        if reader is not None:
+            await self._access.saw(tx, reader, "share", [m.id for m in messages])
         return SharedConversation(
             conversation_id=row.id if share.message_id is None else None, title=self._chats.title(row.id, row.title), public=share.public,
             live=share.message_id is None, may_write=share.may_write, items=[_shown(m, names) for m in messages],
