@@ -26,6 +26,7 @@ from benchmarks.ledger import cluster
 
 _N = 5_000
 _GATE_N = 2_000
+_FIRST_PERSON = 1 << 64  # the smallest ids are the site's own keys
 _WARM_UP = 200
 
 
@@ -68,7 +69,7 @@ def _query(number: int = 1) -> Query:
     )
     return Query(
         principal=Principal(
-            id=uuid.UUID(int=number), email="", name="", roles=frozenset({"scientist"}), permissions=permissions, via="session"
+            id=uuid.UUID(int=_FIRST_PERSON + number), email="", name="", roles=frozenset({"scientist"}), permissions=permissions, via="session"
         ),
         tool=ToolFacts(name="stop_run", effect="instrument", permissions=("lab.operate",), schema_sha256="0" * 64),
         arguments={"run": "R-0042", "reason": "The rotor is out of balance.", "instrument": "PCR-02"},
