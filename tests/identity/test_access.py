@@ -12,7 +12,9 @@ from aliquot.identity import rights
 from aliquot.identity.http import require
 from tests.identity.conftest import House, problem
 
-OPEN = {"POST /api/auth/login"}
+OPEN = {
+    "POST /api/auth/login", "GET /api/auth/oidc", "GET /api/auth/oidc/login", "GET /api/auth/oidc/callback", "POST /api/auth/oidc/token",
+}  # fmt: skip
 
 
 async def test_every_route_refuses_who_is_not_logged_in(house: House) -> None:
