@@ -69,7 +69,12 @@ def _query(number: int = 1) -> Query:
     )
     return Query(
         principal=Principal(
-            id=uuid.UUID(int=_FIRST_PERSON + number), email="", name="", roles=frozenset({"scientist"}), permissions=permissions, via="session"
+            id=uuid.UUID(int=_FIRST_PERSON + number),
+            email="",
+            name="",
+            roles=frozenset({"scientist"}),
+            permissions=permissions,
+            via="session",
         ),
         tool=ToolFacts(name="stop_run", effect="instrument", permissions=("lab.operate",), schema_sha256="0" * 64),
         arguments={"run": "R-0042", "reason": "The rotor is out of balance.", "instrument": "PCR-02"},
@@ -98,7 +103,9 @@ async def _gate_row(source: BundleSource) -> dict[str, Any]:
     """A whole transaction that does nothing but decide and record: what the gate adds to a tool call that had none."""
     with cluster() as running, tempfile.TemporaryDirectory() as folder:
         db, clock, vault = Database(running.app), SystemClock(), Vault(b"k" * 32, Path(folder))
-        policy = PolicyApi(LedgerApi(vault, clock), vault, clock, Settings(data_dir=Path(folder)), verify_signature=_unsigned, bundle=source)
+        policy = PolicyApi(
+            LedgerApi(vault, clock), vault, clock, Settings(data_dir=Path(folder)), verify_signature=_unsigned, bundle=source
+        )
         asked = replace(_query(), tool=ToolFacts(name="look", effect="read", permissions=("lab.read",), schema_sha256="0" * 64), facts={})
         vault.ensure_subject(asked.principal.id)
         took = []

@@ -255,7 +255,13 @@ class Approvals:
         return approvals.as_approval(self._vault, row, self._clock.now(), principal)
 
     async def page(
-        self, tx: Transaction, principal: Principal, *, state: ApprovalState | None, role: ListRole | None, limit: int,
+        self,
+        tx: Transaction,
+        principal: Principal,
+        *,
+        state: ApprovalState | None,
+        role: ListRole | None,
+        limit: int,
         after: uuid.UUID | None,
     ) -> tuple[list[Approval], uuid.UUID | None]:
         now, decides = self._clock.now(), principal.may(approvals.DECIDE)
