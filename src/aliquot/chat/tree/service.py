@@ -72,7 +72,9 @@ class Tree:
         path = (await self._store.path(tx, row.id, start, limit + (1 if before else 0)))[::-1]
         if start is not None and not path:
             raise UnknownMessage
-        return await self.with_siblings(tx, await self.opened(tx, path[1:] if before else path))
+        shown = path[1:] if before else path
+        await self._access.saw(tx, principal, "read", shown)
+        return await self.with_siblings(tx, await self.opened(tx, shown))
 
     async def path(self, tx: Transaction, conversation_id: uuid.UUID, end: uuid.UUID | None) -> list[uuid.UUID]:
         """The ids of the branch that ends with `end`, oldest first."""
