@@ -208,6 +208,12 @@ async def test_nothing_a_file_claims_is_believed(site: Site) -> None:
         assert (claim["citations"][0]["verified"], claim["created_at"] < "2100") == (False, True)
     public = await viewer.post(f"/api/conversations/{made['id']}/share", json={"public": True})
     assert (public.status_code, public.json()["code"]) == (409, "may_hold_patient_data")
+    named = (await viewer.post(f"/api/conversations/{made['id']}/share", json={"users": ["scientist@demo.lab"]})).json()["token"]
+    marks = [m["imported"] for m in (await scientist.get(f"/api/shared/{named}")).json()["items"]]
+    copy = (await scientist.post(f"/api/shared/{named}/copy")).json()["id"]
+    copied = (await scientist.get(f"/api/conversations/{copy}/messages", params={"branch": "shown"})).json()["items"]
+    assert [set(m["metadata"].get("imported", ())) == {"at"} for m in reversed(copied)] == marks
+    assert True in marks
 
 
 async def test_every_form_is_given_and_only_to_who_may_read(site: Site) -> None:

@@ -67,6 +67,8 @@ class SharedMessage:
     """The author's name; public links do not say it."""
     incomplete: bool
     citations: Sequence[dict[str, Any]]
+    imported: bool
+    """It comes from a file somebody imported: nobody here wrote or answered it, and its citations are claims."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,10 +89,11 @@ class Opening:
                 continue
             body, known = sealed[message.id]
             copy_id, citations = new_id(), list(message.citations)
+            at = min(message.created_at, self._clock.now())  # a file may say anything, and would lead every list until then
             await self._chats.add_message(
                 tx, message_id=copy_id, conversation_id=conversation_id, parent_id=parent, role=message.role, text=message.content,
-                subject=self._vault.subject_of(body), at=message.created_at, incomplete=message.incomplete, at_least=known,
-                meta={"copied_from": str(message.id)} | ({"citations": citations} if citations else {}),
+                subject=self._vault.subject_of(body), at=at, incomplete=message.incomplete, at_least=known,
+                meta={"copied_from": str(message.id)} | _imported(message) | ({"citations": citations} if citations else {}),
             )  # fmt: skip
             parent = copy_id
         return parent
@@ -153,8 +154,15 @@ class Opening:
         )  # fmt: skip
 
 
+def _imported(message: Message) -> dict[str, Any]:
+    """The mark of a message that comes from an imported file, without what the file says of it."""
+    mark = message.metadata.get("imported")
+    return {} if mark is None else {"imported": {"at": mark.get("at")} if isinstance(mark, dict) else {}}
+
+
 def _shown(message: Message, names: dict[uuid.UUID, str]) -> SharedMessage:
     return SharedMessage(
         id=message.id, role=message.role, content=message.content, created_at=message.created_at, incomplete=message.incomplete,
         author=names.get(message.author_id) if message.author_id else None, citations=message.citations,
+        imported="imported" in message.metadata,
     )  # fmt: skip
