@@ -95,7 +95,9 @@ async def test_a_run_is_signed_by_its_operator_and_reviewed_by_somebody_else(sit
 
 async def test_a_conversation_is_signed_up_to_a_message_and_stays_so(site: Site) -> None:  # noqa: F811
     scientist = await site.client("scientist")
-    talk = await conversation(scientist, "Which instruments are idle?")
+    files = [(await scientist.post("/api/attachments", files={"file": (f"{n}.txt", b"x", "text/plain")})).json()["id"] for n in "ab"]
+    asked = {"message": "Which instruments are idle?", "attachments": files[:1]}
+    talk = str((await scientist.post("/api/chat/completion", json=asked)).json()["conversation_id"])
     path = f"/api/records/conversation/{talk}"
     first = (await scientist.get(path)).json()
     signed = (await scientist.post(f"{path}/signatures", json={"meaning": "review", "sha256": first["sha256"], **WITH})).json()
@@ -119,6 +121,10 @@ async def test_a_conversation_is_signed_up_to_a_message_and_stays_so(site: Site)
     for message in asked:
         late = await scientist.post(f"/api/messages/{message}/attachments", files={"file": ("late.txt", b"late", "text/plain")})
         refused(late, 409, "message_signed")
+    refused(await scientist.delete(f"/api/attachments/{files[0]}"), 409, "message_signed")
+    assert (await scientist.get(f"/api/attachments/{files[0]}/download")).content == b"x"
+    assert (await scientist.delete(f"/api/attachments/{files[1]}")).status_code == 204
+    refused(await scientist.delete(f"/api/conversations/{talk}"), 409, "record_signed")
     content = await scientist.get(f"{path}/signatures/{signed['id']}/content")
     assert [message["role"] for message in json.loads(content.content)["messages"]] == ["user", "assistant"]
 

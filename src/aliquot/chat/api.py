@@ -104,7 +104,7 @@ class ChatApi:
         self.access = Access(self._chats, self._runs, shares, tools, clock)
         self.tree = Tree(self._chats, TreeStore(), self.access, identity, ledger)
         self._audience = Audience(db, self.access, identity)
-        self.conversations = Conversations(self._chats, self.access, ledger, clock, settings.limits)
+        self.conversations = Conversations(self._chats, self.access, ledger, clock, settings.limits, signed.require_never_signed)
         self.folders = Folders(FolderStore(vault), self.conversations, ledger, clock, settings.limits)
         self.search = Search(self._chats, self.access, vault, limiter, settings.limits, clock)
         self.feedback = FeedbackService(FeedbackStore(vault), self.conversations, db, ledger, limiter, settings.limits, clock)

@@ -1,7 +1,7 @@
 """Conversations: found by UUID or the client's own id, made, listed, renamed, deleted. Ownership is enforced in the store."""
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,11 +20,17 @@ from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.platform.db import Transaction
 from aliquot.platform.settings import Limits
 
+RequireNeverSigned = Callable[[Transaction, uuid.UUID], Awaitable[None]]
+"""Raises RecordSigned for a conversation in which somebody signed something."""
+
 
 class Conversations:
     """A person's conversations."""
 
-    def __init__(self, chats: ChatStore, access: Access, ledger: LedgerApi, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self, chats: ChatStore, access: Access, ledger: LedgerApi, clock: Clock, limits: Limits, require_never_signed: RequireNeverSigned
+    ) -> None:
+        self._require_never_signed = require_never_signed
         self._chats, self._access, self._ledger, self._clock = chats, access, ledger, clock
         self._session_idle, self._restorable = timedelta(seconds=limits.session_idle_seconds), timedelta(days=limits.restore_days)
 
@@ -84,8 +90,9 @@ class Conversations:
         return self._chats.open_conversation(await self._chats.find(tx, principal.id, row.id))  # type: ignore[arg-type]  # found above
 
     async def delete(self, tx: Transaction, principal: Principal, reference: str) -> uuid.UUID:
-        """Hide the conversation, also from people it is shared with; it can be restored for `restore_days`."""
+        """Hide the conversation, also from people it is shared with; it can be restored for `restore_days`. Raises RecordSigned."""
         row = await self.find(tx, principal, reference)
+        await self._require_never_signed(tx, row.id)
         await self._chats.mark_deleted(tx, row.id, self._clock.now())
         await self._audit(tx, principal, "conversation.deleted", row.id)
         conversation_id: uuid.UUID = row.id

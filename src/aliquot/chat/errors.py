@@ -71,6 +71,10 @@ class MessageSigned(Conflict):
     code, sentence = "message_signed", "This message was signed and cannot be changed. Write a new one instead."
 
 
+class RecordSigned(Conflict):
+    code, sentence = "record_signed", "This conversation was signed, so it is kept. It can be archived instead."
+
+
 class Interrupted(Problem):
     code, status, sentence = "interrupted", 500, "The answer was interrupted. The text so far is kept; you can regenerate it."
     retryable = True

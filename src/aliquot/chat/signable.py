@@ -9,7 +9,7 @@ from typing import Any
 
 from aliquot.chat.contracts import Message
 from aliquot.chat.conversations import Conversations
-from aliquot.chat.errors import MessageSigned
+from aliquot.chat.errors import MessageSigned, RecordSigned
 from aliquot.chat.store import ChatStore
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
@@ -58,7 +58,7 @@ class SignableConversations:
 
 
 class SignedBranches:
-    """What was signed of a conversation does not change any more, not even by a file that is attached later."""
+    """What was signed of a conversation does not change any more, not even by a file that is attached later or taken away."""
 
     def __init__(self, signatures: SignaturesApi, chats: ChatStore) -> None:
         self._signatures, self._chats = signatures, chats
@@ -69,6 +69,11 @@ class SignedBranches:
         heads = [head for part in parts if (head := parse_id(part)) is not None]
         if heads and await self._chats.in_branches(tx, conversation_id, message_id, heads):
             raise MessageSigned
+
+    async def require_never_signed(self, tx: Transaction, conversation_id: uuid.UUID) -> None:
+        """Raises RecordSigned when anything in the conversation was signed. Nobody signs until the transaction ends."""
+        if await self._signatures.locked_parts(tx, SignableConversations.name, str(conversation_id)):
+            raise RecordSigned
 
 
 def _content(conversation_id: uuid.UUID, messages: list[Message]) -> bytes:

@@ -65,7 +65,7 @@ class Attachments:
         return [self._view(found) for found in await self._store.of_message(tx, row.id)]
 
     async def delete(self, tx: Transaction, principal: Principal, attachment_id: uuid.UUID | None) -> None:
-        """Delete one's own file everywhere. Repeating it does nothing. Raises UnknownAttachment, NotTheUploader."""
+        """Delete one's own file everywhere. Repeating it does nothing. Raises UnknownAttachment, NotTheUploader, MessageSigned."""
         row = await self._store.get(tx, attachment_id, lock=True)
         if row is None:
             raise UnknownAttachment
@@ -73,6 +73,8 @@ class Attachments:
             await self._visible(tx, principal, attachment_id)
             raise NotTheUploader
         if row.deleted_at is None:
+            for bound in await self._store.messages_of(tx, row.id):
+                await self._require_unsigned(tx, bound.conversation_id, bound.id)
             await self._jobs.forget(tx, [row.id])
             await self._audit(tx, principal, row, "attachment.deleted")
 

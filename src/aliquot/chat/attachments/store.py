@@ -80,6 +80,12 @@ class AttachmentStore:
         )
         return [row.conversation_id for row in rows]
 
+    async def messages_of(self, tx: Transaction, attachment_id: uuid.UUID) -> Sequence[Row[Any]]:
+        """The messages it is bound to (id, conversation_id), in the order in which their conversations are locked."""
+        joined = message_attachment.join(message, message.c.id == _m.message_id)
+        bound = select(message.c.id, message.c.conversation_id).select_from(joined).where(_m.attachment_id == attachment_id)
+        return await tx.rows(bound.order_by(message.c.conversation_id, message.c.id))
+
     # --- messages
 
     async def message(self, tx: Transaction, message_id: uuid.UUID | None, *, lock: bool = False) -> Row[Any] | None:
