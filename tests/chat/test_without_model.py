@@ -2,6 +2,7 @@
 
 import json
 
+import httpx2
 import psycopg
 
 from tests.chat.conftest import ask, hear
@@ -27,6 +28,9 @@ async def test_a_follow_up_understands_the_conversation(site: Site) -> None:
     await ask(scientist, "What is the status of PCR-02?", "lab-1")
     heard = await ask(scientist, "and SEQ-01?", "lab-1")
     assert heard.of("tool_call_args")[0]["arguments"] == {"instrument": "SEQ-01"}
+    today = await ask(scientist, "completed runs of SEQ-01 today", "lab-1")
+    assert set(today.of("tool_call_args")[0]["arguments"]) == {"instrument", "state", "since", "until"}
+    assert "that ended from 20" in today.text
 
 
 async def test_what_is_not_understood_is_not_guessed(site: Site) -> None:
@@ -249,3 +253,37 @@ async def test_nothing_that_was_said_is_readable_in_the_database(site: Site) -> 
             for canary in ("canary-7f3a", "canary-conversation-9b1c", "scientist@demo.lab", PASSWORD):
                 for needle in (canary, canary.encode().hex()):
                     assert needle not in ((dump and dump[0]) or ""), (table, canary)
+
+
+async def test_without_models_only_the_listed_name_is_accepted_and_nothing_costs_0(site: Site) -> None:
+    scientist = await site.client("scientist")
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Is PCR-02 ready?"}]}
+    assert (await scientist.post("/v1/chat/completions", json=body)).json()["error"]["code"] == "model_not_found"
+    assert [model["id"] for model in (await scientist.get("/v1/models")).json()["data"]] == ["aliquot"]
+    answered = await scientist.post("/v1/chat/completions", json=body | {"model": "aliquot"})
+    assert answered.json()["model"] == "aliquot"
+    nothing = {"input_tokens": 0, "output_tokens": 0, "cost": "0", "currency": "USD"}
+    done = (await scientist.post("/api/chat/completion", json={"message": "Is PCR-02 ready?"})).json()
+    assert done["usage"] == nothing
+    assert (await scientist.get(f"/api/runs/{done['run_id']}")).json()["usage"] == nothing
+    stream = await scientist.post("/api/chat/stream", json={"message": "Is PCR-02 ready?"})
+    assert '"usage":{"input_tokens":0,"output_tokens":0,"cost":"0","currency":"USD"}' in stream.text
+    kept = (await scientist.get(f"/api/conversations/{done['conversation_id']}/messages")).text
+    assert "0.0000" not in kept
+    assert "0E" not in kept
+
+
+async def test_a_client_id_is_one_conversation_and_its_title_is_not_dropped(site: Site) -> None:
+    scientist = await site.client("scientist")
+
+    async def make(**body: str) -> httpx2.Response:
+        return await scientist.post("/api/conversations", json={"client_id": "bench-7", **body})
+
+    made = await make(title="Buffers")
+    assert made.status_code == 201
+    for body in ({"title": "Buffers"}, {}):
+        again = await make(**body)
+        assert (again.status_code, again.json()["id"]) == (200, made.json()["id"])
+    taken = await make(title="Columns")
+    assert (taken.status_code, taken.json()["code"]) == (409, "client_id_taken")
+    assert (await scientist.get("/api/conversations/bench-7")).json()["title"] == "Buffers"

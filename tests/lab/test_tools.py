@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from aliquot.identity.contracts import SYSTEM
 from aliquot.kernel.canonical import canonical_json
+from aliquot.kernel.problems import InvalidInput
 from aliquot.lab.contracts import InstrumentRun, Result
 from aliquot.lab.errors import InstrumentBusy, InstrumentInError, RunNotActive, UnknownInstrument, UnknownInstrumentRun
 from aliquot.lab.shapes import history_shape, run_shape
@@ -55,7 +56,7 @@ def test_the_registry_takes_them_and_every_example_fits(bench: Bench) -> None:
     }
     assert arguments == {
         "get_instrument_status": ({"instrument"}, ["instrument"]),
-        "get_run_history": ({"instrument", "state", "limit"}, []),
+        "get_run_history": ({"instrument", "state", "since", "until", "limit"}, []),
         "get_protocols": ({"instrument", "query"}, []),
         "start_run": ({"instrument", "protocol", "samples", "parameters"}, ["instrument", "protocol"]),
         "stop_run": ({"run", "reason"}, ["run", "reason"]),
@@ -134,6 +135,15 @@ async def test_history(bench: Bench, tools: dict[str, Tool]) -> None:
     assert f"| {run.code} | PCR-02 | PCR-SHORT | Ann Analyst | done | 2026-03-02 09:30 UTC | 2 min | 4 |" in said
     assert "lid temperature, mean 10" in said
     assert "°C/s" in said
+    period = " from 2026-03-02 00:00 UTC until 2026-03-03 00:00 UTC"
+    today = {"since": "2026-03-02", "until": "2026-03-02"}
+    assert (await ask(bench, history, state="completed", **today)).startswith(f"1 completed run that ended{period}.")
+    assert (await ask(bench, history, **today)).startswith(f"1 run that were going on{period}.".replace("were", "was"))
+    later = "2026-03-02T10:00:00+00:00"
+    assert await ask(bench, history, since=later) == "There are no runs that were going on from 2026-03-02 10:00 UTC until now."
+    assert await ask(bench, history, until="2026-03-02T10:30:00+01:00") != await ask(bench, history, until="2026-03-02T10:31:00+01:00")
+    with pytest.raises(InvalidInput, match="2026-11-21"):
+        await ask(bench, history, since="yesterday!")
     await bench.start()
     assert (await ask(bench, history, limit=1)).startswith("1 run; there are more.")
 

@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from aliquot.chat.access import Access, Granted, Need, Saw
 from aliquot.chat.attachments.api import AttachmentsApi, FileTools
@@ -128,7 +129,7 @@ class ChatApi:
     def _loop(self, models: ModelsApi, routing: RoutingApi, tools: ToolsApi, clock: Clock) -> AgentLoop:
         return AgentLoop(
             db=self._db, store=self._runs, models=models, routing=routing, tools=tools, refresh=self._fresh, files=self.attachments.reader,
-            clock=clock, limits=self._settings.limits,
+            clock=clock, limits=self._settings.limits, zone=ZoneInfo(self._settings.time_zone),
         )  # fmt: skip
 
     async def _find(self, tx: Transaction, principal: Principal, reference: str, need: Need) -> Any:

@@ -4,6 +4,7 @@ It only yields run events and fills the `Turn`; committing the outcome is `execu
 """
 
 from contextlib import aclosing
+from zoneinfo import ZoneInfo
 
 from aliquot.chat import unaided
 from aliquot.chat.attachments.telling import FileReader, received
@@ -53,11 +54,13 @@ class AgentLoop:
         files: FileReader,
         clock: Clock,
         limits: Limits,
+        zone: ZoneInfo,
     ) -> None:
+        """`zone` is the site's: `today` is a day there."""
         self._files = files
         self._db, self._store, self._models, self._routing, self._tools = db, store, models, routing, tools
         self._calls = Calls(tools, refresh)
-        self._clock, self._limits = clock, limits
+        self._clock, self._limits, self._zone = clock, limits, zone
 
     async def answer(self, turn: Turn) -> Approval | None:
         """Fill `turn` with the answer; the approval the run stops at, if any."""
@@ -157,7 +160,8 @@ class AgentLoop:
         question = turn.messages[-1].content if turn.messages else ""
         names = tuple(info.name for info in self._tools.for_person(turn.principal, self._tools.dashboards.tools(turn.run.dashboard)))
         history = History(turn.messages[:-1], turn.earlier)
-        query = RouteQuery(text=question, tools=names, prior=history.prior_calls(), earlier=history.asked_since())
+        now = self._clock.now().astimezone(self._zone)
+        query = RouteQuery(text=question, tools=names, prior=history.prior_calls(), earlier=history.asked_since(), now=now)
         async with self._db.begin() as tx:
             route = await self._routing.route(tx, query)
             suggestions = () if route.accepted else await self._routing.suggestions(tx, names)

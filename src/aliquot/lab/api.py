@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from aliquot.identity.contracts import Actor
 from aliquot.kernel.clock import Clock
@@ -25,6 +26,7 @@ from aliquot.lab.contracts import (
     StartPlan,
     StartRun,
     StopPlan,
+    Within,
 )
 from aliquot.lab.drivers import Driver
 from aliquot.lab.drivers.simulated import SimulatedDriver
@@ -60,6 +62,8 @@ class LabApi:
     ) -> None:
         """`drivers` by the name instruments refer to; by default the simulator alone, as `simulated`."""
         self._clock = clock
+        self.zone = ZoneInfo(settings.time_zone)
+        """The site's; a day somebody names is one there."""
         self._views = Views(vault, drivers if drivers is not None else {"simulated": SimulatedDriver(settings.simulation_speed)})
         self._service = LabService(ledger=ledger, clock=clock, vault=vault, views=self._views)
         self._catalogue = Catalogue(self._service, self._views, vault, clock)
@@ -82,21 +86,25 @@ class LabApi:
         return await self._views.instrument(*await self._service.find(tx, text), self._clock.now())
 
     async def runs(
-        self, tx: Transaction, *, instrument: str | None = None, state: str | None = None, limit: int = 50, after: str | None = None
-    ) -> tuple[list[InstrumentRun], str | None]:
-        """Runs, newest start first, and the cursor of the next page. `state` is a key of STATE_WORDS."""
+        self, tx: Transaction, *, instrument: str | None = None, state: str | None = None, since: datetime | None = None,
+        until: datetime | None = None, limit: int = 50, after: str | None = None,
+    ) -> tuple[list[InstrumentRun], str | None]:  # fmt: skip
+        """Runs, newest start first, and the cursor of the next page. `state` is a key of STATE_WORDS. From `since` until before
+        `until`: those that ended then where `state` is one of an end, else those that were going on then."""
         limit, before = _limit(limit), _run_cursor(after)
         states = STATE_WORDS.get(state) if state is not None else frozenset(RUN_STATES)
         if states is None:
             raise InvalidInput(f"A run state is one of: {', '.join(STATE_WORDS)}.")
         row_id = (await self._service.find(tx, instrument))[0].id if instrument is not None else None
+        within = Within(since=since, until=until, by_end=not states & ACTIVE)
         at = self._clock.now()
         # Active runs first: one that ends between the two statements is then in both, never in neither.
         found = {row.id: row for row in await store.active_runs(tx, row_id)}
-        ended = await store.ended_runs(tx, instrument_id=row_id, states=states - ACTIVE, before=before, limit=limit + 1)
+        ended = await store.ended_runs(tx, instrument_id=row_id, states=states - ACTIVE, before=before, within=within, limit=limit + 1)
         found |= {row.id: row for row in ended}
         shown = [await self._views.run(row, at) for row in found.values()]
-        shown = [run for run in shown if run.state in states and (before is None or (run.started_at, run.id) < before)]
+        shown = [run for run in shown if run.state in states and within.holds(run)]
+        shown = [run for run in shown if before is None or (run.started_at, run.id) < before]
         shown.sort(key=lambda run: (run.started_at, run.id), reverse=True)
         more = len(shown) > limit
         return shown[:limit], _encoded(f"{shown[limit - 1].started_at.isoformat()}|{shown[limit - 1].id}") if more else None

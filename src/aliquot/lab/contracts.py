@@ -197,6 +197,21 @@ class StartRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """A period, from `since` until before `until`: of runs that were going on in it, or (`by_end`) that ended in it."""
+
+    since: datetime | None
+    until: datetime | None
+    by_end: bool
+
+    def holds(self, run: InstrumentRun) -> bool:
+        begun = run.started_at if not self.by_end else run.ends_at
+        if self.until is not None and (begun is None or begun >= self.until):
+            return False
+        return self.since is None or run.state in ACTIVE or run.ends_at is None or run.ends_at >= self.since
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
     """A run that was made before this installation, or elsewhere. Without `ended_at` it is still going on."""
 

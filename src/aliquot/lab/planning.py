@@ -3,7 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
+from aliquot.kernel.problems import InvalidInput
 from aliquot.lab.contracts import SAMPLE_PATTERN, SAMPLES_MAX, Parameter, ProtocolText, Reading, Step
 from aliquot.lab.errors import WrongParameters, WrongSamples
 
@@ -45,6 +47,26 @@ def _value(parameter: Parameter, value: object) -> float:
     if parameter.integer and value != int(value):
         raise WrongParameters(f"{parameter.name} must be a whole number.")
     return int(value) if parameter.integer else float(value)
+
+
+def period(since: str | None, until: str | None, zone: tzinfo) -> tuple[datetime | None, datetime | None]:
+    """What a person or a model named, as moments: a date begins and ends in `zone`. Raises InvalidInput."""
+    first, last = _moment(since, zone, after=0), _moment(until, zone, after=1)
+    if first is not None and last is not None and last <= first:
+        raise InvalidInput("A period ends after it begins.")
+    return first, last
+
+
+def _moment(text: str | None, zone: tzinfo, *, after: int) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        if len(text) == len("2026-11-21"):
+            return datetime.combine(date.fromisoformat(text) + timedelta(days=after), time(), zone).astimezone(UTC)
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput("A time is written 2026-11-21 or 2026-11-21T08:30:00Z.") from error
 
 
 def effective_steps(text: ProtocolText, parameters: Mapping[str, float]) -> tuple[Step, ...]:

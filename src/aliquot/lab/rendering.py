@@ -10,6 +10,7 @@ from aliquot.lab.rules import words
 
 _SHOWN_SAMPLES = 8
 _DAYS_FROM_HOURS = 48
+_ENDED = frozenset({"done", "completed", "finished", "failed", "stopped", "aborted"})
 
 
 def when(at: datetime | str | None) -> str:
@@ -119,6 +120,7 @@ def runs_overview(data: dict[str, Any]) -> str:
     runs = data["runs"]
     where = f" on {data['instrument']}" if data["instrument"] else ""
     asked = f"{words(data['state'])} " if data["state"] else ""
+    where += _period(data, len(runs))
     if not runs:
         return f"There are no {asked}runs{where}."
     text = f"{count(len(runs), asked + 'run')}{where}{', newest first' if len(runs) > 1 else ''}"
@@ -132,6 +134,15 @@ def runs_overview(data: dict[str, Any]) -> str:
     ]  # fmt: skip
     head = ("Run", "Instrument", "Protocol", "Operator", "State", "Started", "Duration", "Samples", "Results")
     return text + "\n\n" + table(head, rows)
+
+
+def _period(data: dict[str, Any], found: int) -> str:
+    """` that ended from 2026-11-21 00:00 UTC until now`; empty without a period."""
+    since, until = data.get("since"), data.get("until")
+    if since is None and until is None:
+        return ""
+    what = "that ended" if data["state"] in _ENDED else f"that {'was' if found == 1 else 'were'} going on"
+    return f" {what}{f' from {when(since)}' if since else ''}{f' until {when(until)}' if until else ' until now'}"
 
 
 def run_state(run: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
-from aliquot.lab.contracts import Parameter, Protocol, ProtocolText, Reading, Step
+from aliquot.lab.contracts import Parameter, Protocol, ProtocolText, Reading, Step, Within
 from aliquot.lab.drivers import Handle
 from aliquot.lab.tables import instrument, instrument_run, instrument_run_number, protocol, protocol_version
 from aliquot.platform.db import Transaction
@@ -174,6 +174,7 @@ async def ended_runs(
     instrument_id: uuid.UUID | None,
     states: frozenset[str],
     before: tuple[datetime, uuid.UUID] | None,
+    within: Within | None,
     limit: int,
 ) -> list[RunRow]:
     """Runs that are over, newest start first."""
@@ -184,6 +185,11 @@ async def ended_runs(
         statement = statement.where(
             tuple_(instrument_run.c.started_at, instrument_run.c.id) < tuple_(literal(before[0]), literal(before[1]))
         )
+    if within is not None and within.since is not None:
+        statement = statement.where(instrument_run.c.ended_at >= within.since)
+    if within is not None and within.until is not None:
+        counted = instrument_run.c.ended_at if within.by_end else instrument_run.c.started_at
+        statement = statement.where(counted < within.until)
     statement = statement.order_by(instrument_run.c.started_at.desc(), instrument_run.c.id.desc()).limit(limit)
     return [RunRow(**row._mapping) for row in await tx.rows(statement)]
 

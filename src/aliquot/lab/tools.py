@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aliquot.kernel.clock import rfc3339
 from aliquot.lab.api import STATE_WORDS, LabApi
 from aliquot.lab.contracts import ACTIVE, REASON_CHARS_MAX, SAMPLE_PATTERN, SAMPLES_MAX, Caller, Instrument, StartPlan, StartRun
 from aliquot.lab.errors import AmbiguousInstrument, UnknownInstrument, UnknownInstrumentRun
 from aliquot.lab.examples import HISTORY, PROTOCOLS, START, STATUS, STOP
 from aliquot.lab.naming import KIND_NAMES
+from aliquot.lab.planning import period
 from aliquot.lab.rendering import (
     count,
     duration,
@@ -44,6 +46,10 @@ def lab_tools(lab: LabApi) -> tuple[Tool, ...]:
 
 def _instrument(description: str) -> dict[str, Any]:
     return {"type": "string", "minLength": 1, "maxLength": 80, "pattern": _TEXT_PATTERN, "description": description}
+
+
+def _moment(description: str) -> dict[str, Any]:
+    return {"type": "string", "minLength": 10, "maxLength": 35, "format": "date-time", "description": description}
 
 
 def _schema(required: list[str], **properties: dict[str, Any]) -> dict[str, Any]:
@@ -138,12 +144,15 @@ class GetRunHistory(_LabTool):
     description = (
         "Lists the runs of the laboratory's instruments, newest first: number, protocol, operator, state, start, duration, samples and "
         "measured results. Use it for questions about past, earlier, recent, failed, completed or stopped runs, who ran something, and "
-        "results. instrument narrows it to one instrument; state to one state; limit is how many (20 unless given)."
+        "results. instrument narrows it to one instrument; state to one state; since and until to a period (of runs that ended in it "
+        "for done, failed and stopped ones, else of those that were going on); limit is how many (20 unless given)."
     )
     parameters = _schema(
         [],
         instrument=_instrument("Code, name or unique kind of the instrument. Leave it out for all instruments."),
         state={"type": "string", "enum": list(STATE_WORDS), "description": "Only runs in this state; 'active' are those not yet over."},
+        since=_moment("From this time on: RFC 3339, or a date (from its beginning, in the site's time zone)."),
+        until=_moment("Before this time: RFC 3339, or a date (until its end, in the site's time zone)."),
         limit={"type": "integer", "minimum": 1, "maximum": _HISTORY_MAX, "description": "How many runs at most."},
     )
     examples = HISTORY
@@ -153,9 +162,11 @@ class GetRunHistory(_LabTool):
         if (wanted := arguments.get("instrument")) is not None and str(wanted).strip().casefold() != ALL:
             code = (await self._lab.instrument(tx, str(wanted))).code
         limit = int(arguments.get("limit", _HISTORY_DEFAULT))
-        found, more = await self._lab.runs(tx, instrument=code, state=arguments.get("state"), limit=limit)
+        since, until = period(arguments.get("since"), arguments.get("until"), self._lab.zone)
+        found, more = await self._lab.runs(tx, instrument=code, state=arguments.get("state"), since=since, until=until, limit=limit)
         runs = [history_shape(run) for run in found]
         data = {"instrument": code, "state": arguments.get("state"), "runs": runs, "more": more is not None}
+        data |= {"since": since and rfc3339(since), "until": until and rfc3339(until)}
         return ToolResult(data=data, source="lab.runs")
 
     def render(self, result: ToolResult) -> str:

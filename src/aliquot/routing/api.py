@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +14,7 @@ from aliquot.platform.db import Transaction
 from aliquot.platform.memory import give_back
 from aliquot.routing import examples, followup, forms, gates, lists, parts, relations, replies, training
 from aliquot.routing.contracts import PriorCall, Route, RouteQuery
-from aliquot.routing.extraction import Extracted, Reading, extract
+from aliquot.routing.extraction import Extracted, Reading, extract, is_dated, undated
 from aliquot.routing.model import Model, Scored
 from aliquot.routing.reader import QUANTIFIERS, Reader, World
 from aliquot.routing.text import CHARS_MAX, normalise, words_of
@@ -59,9 +60,9 @@ class RoutingApi:
             return self._nothing("no tools")
         pending: Route | None = None
         for text in query.earlier[-EARLIER_MAX:]:
-            asked = self._one(text, query.prior, world, pending)
+            asked = self._one(text, query.prior, world, pending, query.now)
             pending = asked if asked.asks else None
-        return self._one(query.text, query.prior, world, pending)
+        return self._one(query.text, query.prior, world, pending, query.now)
 
     async def suggestions(self, tx: Transaction, tools: Sequence[str], most: int = 4) -> tuple[str, ...]:
         """A question for each of the first tools, as it could be asked here: with names that exist."""
@@ -69,17 +70,17 @@ class RoutingApi:
         known = [self._tools[name] for name in self._tools if name in world.permitted]
         return examples.suggested(known, world.vocabulary.values, world.relations, most)
 
-    def _one(self, text: str, prior: Sequence[PriorCall], world: World, pending: Route | None) -> Route:
+    def _one(self, text: str, prior: Sequence[PriorCall], world: World, pending: Route | None, now: datetime | None) -> Route:
         if not normalise(text) or len(text) > 2 * CHARS_MAX:
             return self._nothing("empty or too long")
-        reading = self._reader.read(text, world.vocabulary)
+        reading = self._reader.read(text, world.vocabulary, now)
         if pending is not None:
             if replies.withdraws(reading.text):
                 return replace(self._nothing("taken back"), withdrawn=True)
             if (route := self._reply(reading, pending, prior, world)) is not None:
                 return route
         whole = self._whole(reading, prior, world)
-        return self._several(text, whole, prior, world) or whole
+        return self._several(text, whole, prior, world, now) or whole
 
     def _whole(self, reading: Reading, prior: Sequence[PriorCall], world: World) -> Route:
         return self._follow_up(reading, prior, world) or self._fresh(reading, prior, world)
@@ -88,6 +89,11 @@ class RoutingApi:
         reading = self._reader.carried(reading, prior)
         question = self._reader.masked(reading)
         scored = self._model.score(question)
+        if (bare := undated(reading)) is not None:
+            plain = self._reader.masked(bare)
+            without = self._model.score(plain)
+            if (meant := self._tools.get(without.ranking[0][0])) is not None and is_dated(meant):
+                question, scored = plain, without  # the period is told to the tool; it says nothing about which one is meant
         name = scored.ranking[0][0]
         if name == training.NONE:
             return self._nothing("out of scope", scored, world)
@@ -141,14 +147,16 @@ class RoutingApi:
             sure = min(sure, 0.5)  # a misspelt value is not good enough to act on
         return self._route(tool, done, sure, reading, world, {"completes": list(given)})
 
-    def _several(self, text: str, whole: Route, prior: Sequence[PriorCall], world: World) -> Route | None:
+    def _several(
+        self, text: str, whole: Route, prior: Sequence[PriorCall], world: World, now: datetime | None
+    ) -> Route | None:  # fmt: skip
         """The parts of a message with several wishes, as far as each can be followed on its own; only the last may act."""
         said = parts.cut(text)
         routes: list[Route] = []
         for part in said:
             name = next((value for value in routes[-1].arguments.values() if isinstance(value, str)), None) if routes else None
             plain = part if name is None or name in QUANTIFIERS else parts.with_names(part, name)
-            routes.append(self._whole(self._reader.read(plain, world.vocabulary), () if routes else prior, world))
+            routes.append(self._whole(self._reader.read(plain, world.vocabulary, now), () if routes else prior, world))
         sure = [route for route in routes if route.accepted or route.asks]
         if any(self._acts(route) for route in sure[:-1]):
             return None if whole.accepted or len(sure) < 2 else replace(self._nothing("several actions"), unanswered=tuple(said))

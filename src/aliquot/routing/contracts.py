@@ -1,6 +1,7 @@
 """What the router is asked and what it answers."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 
@@ -21,6 +22,8 @@ class RouteQuery:
     prior: tuple[PriorCall, ...] = ()
     earlier: tuple[str, ...] = ()
     """What the person said since the last call, oldest first: a reply (`PCR-02`) completes the request it was asked for."""
+    now: datetime | None = None
+    """The present in the site's time zone: what `today` and `since Monday` are read by. None: no question about a time is followed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

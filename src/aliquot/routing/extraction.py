@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from aliquot.routing import forms, lexicon
+from aliquot.routing import forms, lexicon, periods
 from aliquot.routing.text import Token, tokens
 from aliquot.routing.vocabulary import Mention, Vocabulary, quotations
 from aliquot.tools.contracts import Tool
@@ -17,6 +18,7 @@ CANDIDATES_MAX = 12
 _SEARCH_NAMES = frozenset({"query", "q", "search", "text", "keyword", "keywords", "topic", "term", "name"})
 _REASON_NAMES = frozenset({"reason", "justification", "comment", "note", "why"})
 _LIMIT_NAMES = frozenset({"limit", "count", "n", "number", "max", "top", "max_results"})
+_SINCE, _UNTIL = "since", "until"
 _CAUSE = re.compile(
     r"(?:\bbecause(?: of)?\b|\bdue to\b|\bsince\b|\breason(?:\s+is)?\s*[:=]?|(?<=[\w)]):(?=\s))\s*(?:that\s+)?(?P<cause>\S.*)$",
     re.IGNORECASE,
@@ -42,6 +44,8 @@ class Reading:
     mentions: tuple[Mention, ...]
     codes: tuple[Mention, ...]
     """Of a code's shape, and known to nobody."""
+    now: datetime | None = None
+    """The present, in the site's time zone."""
 
     @property
     def words(self) -> list[str]:
@@ -64,6 +68,8 @@ class Extracted:
     certainty: float = 1.0
     """Of the arguments, 0 to 1: what was read with a doubt lowers it."""
     doubts: list[str] = field(default_factory=list)
+    period: tuple[int, int] | None = None
+    """Where the text says of what time."""
 
     def doubt(self, why: str, factor: float) -> None:
         self.certainty *= factor
@@ -76,6 +82,11 @@ def extract(tool: Tool, reading: Reading, vocabulary: Vocabulary, defaults: Mapp
     properties: dict[str, Any] = tool.parameters.get("properties", {})
     for slot, schema in properties.items():
         _fill(found, slot, schema, reading, vocabulary, properties)
+    if is_dated(tool) and reading.now is not None and (period := periods.read(reading.text, reading.now)) is not None:
+        found.period = period.place
+        for slot, moment in ((_SINCE, period.since), (_UNTIL, period.until)):
+            if moment is not None:
+                found.arguments[slot] = moment.isoformat()
     for slot in tool.parameters.get("required", ()):
         if slot not in found.arguments and slot not in found.missing:
             if slot in defaults and not reading.codes:
@@ -87,6 +98,20 @@ def extract(tool: Tool, reading: Reading, vocabulary: Vocabulary, defaults: Mapp
     _unaccounted(found, tool, reading)
     _validate(found, tool)
     return found
+
+
+def is_dated(tool: Tool) -> bool:
+    """Can be told the period a question is about."""
+    return {_SINCE, _UNTIL} <= set(tool.parameters.get("properties", {}))
+
+
+def undated(reading: Reading) -> Reading | None:
+    """`reading` without the period it names (blank in its place); None when it names none that is understood."""
+    found = periods.read(reading.text, reading.now) if reading.now is not None else None
+    if found is None:
+        return None
+    start, end = found.place
+    return replace(reading, text=reading.text[:start] + " " * (end - start) + reading.text[end:])
 
 
 def _fill(
@@ -338,12 +363,14 @@ def plain_reason(text: str) -> str:
 
 def _unaccounted(found: Extracted, tool: Tool, reading: Reading) -> None:
     """What narrows the question but cannot be told to the tool makes its answer the answer to something else."""
-    dated = any(str(schema.get("format", "")).startswith("date") for schema in tool.parameters.get("properties", {}).values())
-    times = [] if dated else forms.times(_blanked(reading))
-    if any(re.search(r"\b(?:now|at the moment|currently)\b", example.text) for example in tool.examples):
+    dated = is_dated(tool)
+    times = forms.times(_blanked(reading))
+    if dated:
+        times = [] if found.period else times or ["unread"] * periods.says_time(_blanked(reading))
+    elif any(re.search(r"\b(?:now|at the moment|currently)\b", example.text) for example in tool.examples):
         times = [time for time in times if time not in {"today", "tonight"}]  # a tool about the present
     if times:
-        declared = any(forms.times(example.text.lower()) for example in tool.examples)
+        declared = not dated and any(forms.times(example.text.lower()) for example in tool.examples)
         found.doubt(f"no argument for a time ({len(times)})", 0.85 if declared else 0.4)
     if forms.names_a_person(_blanked(reading)) and not any(
         "operator" in slot or "person" in slot for slot in tool.parameters["properties"]

@@ -84,10 +84,14 @@ def _left(reading: Reading, rest: str, found: Extracted | None = None) -> list[s
             continue
         if word in lexicon.FUNCTION_WORDS or word in lexicon.NUMBERS or word in {"last", "latest", "recent", "most", "top", "runs", "run"}:
             continue
-        if found is not None and _is_value(word, found.arguments):
+        if found is not None and (_is_value(word, found.arguments) or _in_period(found, match, offset)):
             continue
         left.append(word)
     return left
+
+
+def _in_period(found: Extracted, match: re.Match[str], offset: int | None) -> bool:
+    return found.period is not None and offset is not None and found.period[0] <= match.start() + offset < found.period[1]
 
 
 def _is_value(word: str, arguments: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from aliquot.platform.db import Transaction
 from aliquot.routing import followup, forms, training
@@ -70,7 +71,7 @@ class Reader:
         self._worlds[key] = world
         return world
 
-    def read(self, raw: str, vocabulary: Vocabulary) -> Reading:
+    def read(self, raw: str, vocabulary: Vocabulary, now: datetime | None = None) -> Reading:
         """`raw` with what it mentions."""
         text = self._corrected(normalise(raw), vocabulary)
         # An enum's words are read in their place; as mentions they would hide `failed` from the model.
@@ -85,7 +86,7 @@ class Reader:
         unique = {(mention.slot, mention.start): mention for mention in reversed(mentions)}
         kept = sorted(unique.values(), key=lambda mention: (mention.start, mention.slot))
         codes = [replace(code, slot=_slot_like(text[code.start : code.end], vocabulary)) for code in unknown_codes(text, kept)]
-        return Reading(raw, text, tuple(kept), tuple(codes))
+        return Reading(raw, text, tuple(kept), tuple(codes), now)
 
     def carried(self, reading: Reading, prior: Sequence[PriorCall]) -> Reading:
         """`is it running?` after a question about PCR-02: the pronoun is a mention of that value."""
