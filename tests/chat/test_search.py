@@ -2,6 +2,7 @@
 
 import unicodedata
 import uuid
+from pathlib import Path
 from typing import Literal
 
 import psycopg
@@ -14,8 +15,10 @@ from aliquot.chat.search.matching import Matcher
 from aliquot.chat.search.query import parse
 from aliquot.chat.search.words import compose
 from aliquot.kernel.ids import new_id
+from aliquot.platform.settings import Limits
 from aliquot.platform.vault import Vault
-from tests.site import Site
+from tests.conftest import Urls
+from tests.site import Seeded, Site, running_site
 
 
 def found(query: str, text: str) -> bool:
@@ -202,7 +205,7 @@ async def test_search_finds_titles_answers_and_questions_with_snippets(site: Sit
     snippet = (await search("canary"))[0]["matches"][0]["snippet"]
     assert [snippet["text"][h["start"] : h["end"]] for h in snippet["highlights"]] == ["canary"]
     assert "<b>" in snippet["text"]  # plain text as it was written; who shows it escapes it
-    assert (await viewer.get("/api/conversations", params={"q": "ready"})).json() == {"items": [], "next": None}
+    assert (await viewer.get("/api/conversations", params={"q": "ready"})).json() == {"items": [], "next": None, "truncated": False}
 
     page = (await scientist.get("/api/conversations", params={"q": "ready", "limit": 1})).json()
     rest = (await scientist.get("/api/conversations", params={"q": "ready", "limit": 1, "after": page["next"]})).json()
@@ -248,13 +251,30 @@ async def test_a_search_sees_what_is_shared_as_long_as_it_is(site: Site) -> None
     assert await titles() == []
 
 
+async def test_one_search_at_a_time_and_no_longer_than_is_good_for_others(seeded_urls: Urls, seeded: Seeded, tmp_path: Path) -> None:
+    """Fails when one person's searches run beside each other, others wait for them, or a cut answer looks like a whole one."""
+    limits = Limits(search_scan_chars=1_000, search_wait_seconds=0.1)
+    async with running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, limits=limits) as site:
+        scientist, viewer = await site.client("scientist"), await site.client("viewer")
+        for n in range(2):
+            await scientist.post("/api/chat/completion", json={"message": f"axolotl {n} " + "water " * 200, "conversation_id": f"c{n}"})
+        seen = (await scientist.get("/api/conversations", params={"q": "axolotl water"})).json()
+        assert (seen["truncated"], any(m["role"] for m in seen["items"][0]["matches"])) == (True, True)
+        async with site.services.chat.search.turns.of(site.people["scientist"]):
+            answer = await scientist.get("/api/conversations", params={"q": "axolotl"})
+            assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (429, "search_under_way", "2")
+            assert (await viewer.get("/api/conversations", params={"q": "axolotl"})).json()["truncated"] is False
+            assert (await scientist.get("/api/conversations")).status_code == 200
+        assert (await scientist.get("/api/conversations", params={"q": "axolotl"})).status_code == 200
+
+
 async def test_bad_searches_are_answered(site: Site) -> None:
     scientist = await site.client("scientist")
     await scientist.post("/api/conversations", json={"client_id": "c1", "title": "100% (a|b) & !c:* \\ '; --"})
     empty = ("...", '"', '""', '"""', "\u0000", "()[]{}*+?|^$\\", "& | ! <-> :*", "'; --", "%_", "\u202e", "😀")
     for q in empty:
         answer = await scientist.get("/api/conversations", params={"q": q})
-        assert (answer.status_code, answer.json()) == (200, {"items": [], "next": None}), q
+        assert (answer.status_code, answer.json()) == (200, {"items": [], "next": None, "truncated": False}), q
     for q in ("a|b", "100%", "(a & b)", "a:* b", "'; DROP TABLE message; -- a"):
         answer = await scientist.get("/api/conversations", params={"q": q})
         assert answer.status_code == 200, q

@@ -200,6 +200,7 @@ class ChatApi:
     async def stop(self) -> None:
         """Let answers finish for a moment, then stop; unfinished runs are taken over by the next start."""
         await self._executor.stop(self._settings.shutdown_seconds)
+        self.search.close()
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)

@@ -70,6 +70,8 @@ class Limits(BaseSettings):
     search_candidates: int = Field(200, ge=1)
     search_shared_conversations: int = Field(1_000, ge=1)
     search_scan_chars: int = Field(2_000_000, ge=1_000)
+    search_seconds: float = Field(0.5, gt=0)
+    search_wait_seconds: float = Field(5, gt=0)
     searches_per_minute: int = Field(120, ge=1)
     feedback_comment_chars: int = Field(4_000, ge=1)
     feedback_per_minute: int = Field(60, ge=1)

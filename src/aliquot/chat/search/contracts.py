@@ -50,3 +50,5 @@ class Page:
 
     items: list[Listed] = field(default_factory=list)
     next: Place | int | None = None
+    truncated: bool = False
+    """Not everything that may match was looked at."""

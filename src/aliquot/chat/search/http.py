@@ -1,5 +1,6 @@
 """The list of conversations, and search in it: one route, because one field at the top of the list does both."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Protocol
 
@@ -18,6 +19,13 @@ router = APIRouter(tags=["chat"])
 
 Person = Annotated[Principal, Depends(require("chat.use"))]
 _OFFSET_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPage(Page[Listed]):
+    """A page of the list or of a search. `truncated`: not everything that may match was looked at; a further word narrows it."""
+
+    truncated: bool = False
 
 
 class SearchServices(IdentityServices, Protocol):
@@ -40,7 +48,7 @@ async def list_conversations(
     archived: Literal["true", "false", "all"] | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     after: Annotated[str | None, Query(max_length=100)] = None,
-) -> Page[Listed]:
+) -> FoundPage:
     """My conversations, pinned ones first, then the most recently used; with `q` what matches it, best first.
 
     `folder`: an id, or `none` for those in no folder. `archived`: `true`, `false` (what a list shows otherwise) or `all` (where a
@@ -52,9 +60,10 @@ async def list_conversations(
         async with services.db.begin() as tx:
             return _page(await services.chat.search.recent(tx, person, wanted, limit, _place(after)))
     offset = _offset(after)
-    async with services.db.begin() as tx:
-        candidates = await services.chat.search.candidates(tx, person, q or "", wanted)
-    return _page(await services.chat.search.ranked(candidates, limit, offset))
+    async with services.chat.search.turns.of(person.id):
+        async with services.db.begin() as tx:
+            candidates = await services.chat.search.candidates(tx, person, q or "", wanted)
+        return _page(await services.chat.search.ranked(candidates, limit, offset))
 
 
 def _filter(folder: str | None, archived: str) -> Filter:
@@ -64,11 +73,11 @@ def _filter(folder: str | None, archived: str) -> Filter:
     return Filter(archived=None if archived == "all" else archived == "true", folder_id=folder_id, unfiled=folder == "none")
 
 
-def _page(page: contracts.Page) -> Page[Listed]:
+def _page(page: contracts.Page) -> FoundPage:
     place = page.next
     if isinstance(place, Place):
-        return Page(items=page.items, next=f"{int(place.pinned)}_{place.updated_at.timestamp():.6f}_{place.id}")
-    return Page(items=page.items, next=None if place is None else str(place))
+        return FoundPage(items=page.items, next=f"{int(place.pinned)}_{place.updated_at.timestamp():.6f}_{place.id}")
+    return FoundPage(items=page.items, next=None if place is None else str(place), truncated=page.truncated)
 
 
 def _place(cursor: str | None) -> Place | None:

@@ -1,9 +1,11 @@
 """Lists and search of conversations. A search reads candidates by their tokens, then opens and checks each one."""
 
 import asyncio
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from aliquot.chat.search.errors import QueryTooLong
 from aliquot.chat.search.matching import Matcher
 from aliquot.chat.search.query import Query, parse
 from aliquot.chat.search.store import FindStore, IndexStore
+from aliquot.chat.search.turns import Turns
 from aliquot.chat.store import ChatStore
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock
@@ -39,6 +42,8 @@ class Candidates:
     conversations: dict[uuid.UUID, Any]
     shared: dict[uuid.UUID, Conversation]
     """Other people's conversations, as this person sees them."""
+    cut: bool = False
+    """There may be more messages than were read."""
 
 
 class Search:
@@ -48,6 +53,9 @@ class Search:
         self._chats, self._access, self._vault = chats, access, vault
         self._limiter, self._limits, self._clock = limiter, limits, clock
         self._found, self._index = FindStore(), IndexStore(vault)
+        self.turns = Turns(limits.search_wait_seconds)
+        # One thread of its own: it needs the interpreter all the time, and more of them would take it from whoever answers requests.
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="search")
 
     async def recent(self, tx: Transaction, principal: Principal, wanted: Filter, limit: int, after: Place | None) -> Page:
         """My conversations: pinned ones first, then the most recently used."""
@@ -70,7 +78,9 @@ class Search:
         tokens = self._tokens(query, await self._found.subjects(tx, principal.id, shared))
         most = self._limits.search_candidates
         titled = await self._found.titled(tx, principal.id, shared, tokens, wanted, most // 2 or 1)
-        messages = await self._found.messages(tx, principal.id, shared, tokens, wanted, max(1, most - len(titled)))
+        left = max(1, most - len(titled))
+        messages = await self._found.messages(tx, principal.id, shared, tokens, wanted, left)
+        cut = len(messages) >= left
         known = {row.id: row for row in titled}
         missing = {row.conversation_id for row in messages} - set(known)
         known |= {row.id: row for row in await self._found.conversations(tx, missing)} if missing else {}
@@ -78,13 +88,17 @@ class Search:
         known = {row.id: row for row in known.values() if row.owner_id == principal.id or row.id in seen}
         messages = [row for row in messages if row.conversation_id in known]
         await self._access.saw(tx, principal, "search", [row.id for row in messages])
-        return Candidates(query, [row for row in titled if row.id in known], messages, known, seen)
+        return Candidates(query, [row for row in titled if row.id in known], messages, known, seen, cut)
 
     async def ranked(self, candidates: Candidates, limit: int, after: int) -> Page:
         """Page of what really matches, best first, `after` so many. Opens the candidates, so not for the event loop's thread."""
-        found = await asyncio.to_thread(self._match, candidates)
+        found, all_seen = await asyncio.get_running_loop().run_in_executor(self._threads, self._match, candidates)
         items = found[after : after + limit]
-        return Page(items=items, next=after + limit if len(found) > after + limit else None)
+        return Page(items=items, next=after + limit if len(found) > after + limit else None, truncated=candidates.cut or not all_seen)
+
+    def close(self) -> None:
+        """Nobody searches any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _seen(self, tx: Transaction, principal: Principal, found: dict[uuid.UUID, Any]) -> dict[uuid.UUID, Conversation]:
         """Other people's conversations as this person sees them. One in which something was done that the person may not do is
@@ -109,21 +123,22 @@ class Search:
                 continue
         return found
 
-    def _match(self, candidates: Candidates) -> list[Listed]:
+    def _match(self, candidates: Candidates) -> tuple[list[Listed], bool]:
+        """What matches, best first, and whether there was time and room to open all candidates."""
         matcher, scores = Matcher(candidates.query), defaultdict[uuid.UUID, list[tuple[float, Match]]](list)
         for row in candidates.titled:
             if (text := self._text(row.title, f"conversation.title:{row.id}")) and (hit := matcher.match(text)):
                 scores[row.id].append((hit[0] * _TITLE_WEIGHT, Match(message_id=None, role=None, created_at=None, snippet=hit[1])))
-        left = self._limits.search_scan_chars
+        left, until = self._limits.search_scan_chars, time.monotonic() + self._limits.search_seconds
         for row in candidates.messages:
+            if left <= 0 or time.monotonic() > until:
+                return self._ordered(candidates, scores), False
             text = self._text(row.body, f"message.body:{row.id}")
             left -= len(text)
             if hit := matcher.match(text):
                 match = Match(message_id=row.id, role=row.role, created_at=row.created_at, snippet=hit[1])
                 scores[row.conversation_id].append((hit[0], match))
-            if left <= 0:
-                break
-        return self._ordered(candidates, scores)
+        return self._ordered(candidates, scores), True
 
     def _ordered(self, candidates: Candidates, scores: dict[uuid.UUID, list[tuple[float, Match]]]) -> list[Listed]:
         ranked = []
