@@ -3,7 +3,8 @@
 import asyncio
 import json
 
-from openai import AsyncOpenAI
+import pytest
+from openai import AsyncOpenAI, NotFoundError
 
 from tests.chat.conftest import Heard, ask, hear, parse
 from tests.peers.models_server import ModelServer, ToolCall, Turn
@@ -187,6 +188,9 @@ async def test_the_stock_openai_sdk_works(model_site: Site, model_server: ModelS
             model="fake", messages=[{"role": "user", "content": "And now?"}], stream=True, stream_options={"include_usage": True}
         )
         chunks = [chunk async for chunk in stream]
+        with pytest.raises(NotFoundError) as unknown:
+            await client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "x"}])
+        assert (unknown.value.code, unknown.value.type) == ("model_not_found", "invalid_request_error")
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "Still idle."
     assert chunks[-1].usage is not None
     listed = (await scientist.get("/api/conversations")).json()["items"]

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from aliquot.chat.usage.contracts import RunCount, SlowRun
 from aliquot.kernel.clock import Timestamp
+from aliquot.kernel.money import Money
 from aliquot.models.contracts import UsageBreakdown
 from aliquot.tools.contracts import ToolPattern, ToolUsage
 
@@ -45,8 +46,8 @@ class Cap:
     name: str
     """The name of its setting."""
     unit: str
-    limit: Decimal
-    used: Decimal
+    limit: Money
+    used: Money
     percent: Decimal
     resets_at: Timestamp | None
     """When the oldest part of what is used no longer counts; None when nothing is used."""

@@ -12,6 +12,7 @@ from aliquot.admin.lumen import stats_of
 from aliquot.identity.contracts import Principal
 from aliquot.identity.http import IdentityServices, require
 from aliquot.kernel.clock import Clock, rfc3339
+from aliquot.kernel.money import money_text
 
 router = APIRouter(tags=["admin"])
 
@@ -68,6 +69,6 @@ async def limits(services: ServicesDep, _: Reader) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": name, "setting": f"ALIQUOT_LIMIT_{name.upper()}", "value": value}
         if (cap := caps.get(name)) is not None:
             resets_at = None if cap.resets_at is None else rfc3339(cap.resets_at)
-            entry |= {"used": format(cap.used, "f"), "percent": str(cap.percent), "resets_at": resets_at}
+            entry |= {"used": money_text(cap.used), "percent": str(cap.percent), "resets_at": resets_at}
         listed.append(entry)
     return {"limits": listed}

@@ -4,11 +4,14 @@ Lumen's document asks for the current requests per minute, the requests limited 
 names no fields: the names are ours, in the camelCase of its other bodies. `rateLimit` speaks of `POST /chat`, which is all Lumen calls.
 """
 
+from collections import defaultdict
+from decimal import Decimal
 from typing import Any
 
 from aliquot.admin.contracts import Usage
 from aliquot.admin.tally import CHAT
 from aliquot.kernel.clock import rfc3339
+from aliquot.kernel.money import money_text
 from aliquot.models.contracts import UsagePart
 from aliquot.platform.settings import Limits
 
@@ -29,7 +32,7 @@ def stats_of(usage: Usage, limits: Limits) -> dict[str, Any]:
         },
         "usage": {"requests": usage.requests.today, "questions": usage.patterns.questions, **_model_usage(usage.models.models)},
         "costCap": {
-            "limit": format(cap.limit, "f"), "used": format(cap.used, "f"), "currency": cap.unit, "percent": str(cap.percent),
+            "limit": money_text(cap.limit), "used": money_text(cap.used), "currency": cap.unit, "percent": str(cap.percent),
             "resetsAt": None if cap.resets_at is None else rfc3339(cap.resets_at), "reached": cap.used >= cap.limit,
         },
         "tools": [
@@ -43,9 +46,11 @@ def stats_of(usage: Usage, limits: Limits) -> dict[str, Any]:
 
 def _model_usage(parts: tuple[UsagePart, ...]) -> dict[str, Any]:
     """Tokens of all models; costs per currency, because they cannot be added."""
-    costs = {currency: sum(p.cost for p in parts if p.currency == currency) for currency in sorted({p.currency for p in parts})}
+    costs: dict[str, Decimal] = defaultdict(Decimal)
+    for part in sorted(parts, key=lambda p: p.currency):
+        costs[part.currency] += part.cost
     incoming, outgoing = sum(p.input_tokens for p in parts), sum(p.output_tokens for p in parts)
     return {
         "modelCalls": sum(p.calls for p in parts), "inputTokens": incoming, "outputTokens": outgoing, "totalTokens": incoming + outgoing,
-        "cost": {currency: format(cost, "f") for currency, cost in costs.items()},
+        "cost": {currency: money_text(cost) for currency, cost in costs.items()},
     }  # fmt: skip

@@ -12,6 +12,7 @@ import msgspec
 
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Timestamp
+from aliquot.kernel.money import Money
 from aliquot.policy.contracts import Approval
 
 RunState = Literal["queued", "running", "waiting_approval", "done", "failed", "cancelled"]
@@ -197,7 +198,7 @@ class Conversation:
 class RunUsage:
     input_tokens: int = 0
     output_tokens: int = 0
-    cost: Decimal = Decimal(0)
+    cost: Money = Decimal(0)
     currency: str = "USD"
 
 

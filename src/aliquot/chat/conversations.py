@@ -8,7 +8,7 @@ from typing import Any
 
 from aliquot.chat.access import Access, Need, check_reference
 from aliquot.chat.contracts import Conversation, ConversationKind, Message
-from aliquot.chat.errors import ConversationClosed, RestoreExpired, UnknownConversation
+from aliquot.chat.errors import ClientIdTaken, ConversationClosed, RestoreExpired, UnknownConversation
 from aliquot.chat.store import ChatStore
 from aliquot.chat.titles import is_greeting, title_of
 from aliquot.identity.contracts import Principal
@@ -57,24 +57,34 @@ class Conversations:
                     return await self._access.seen(tx, principal, await self._titled(tx, row, first_message), row.owner_id)
                 if kind != "session":
                     raise ConversationClosed
-        return await self._create(tx, principal, kind, reference, title_of(first_message) if kind != "tool" else None, by_person=False)
+        return (await self._create(tx, principal, kind, reference, title_of(first_message) if kind != "tool" else None, by_person=False))[0]
 
     async def create(
         self, tx: Transaction, principal: Principal, kind: ConversationKind, *, client_id: str | None, title: str | None
     ) -> Conversation:
         """A new conversation of this person, or the one that already has this client id."""
-        return await self._create(tx, principal, kind, client_id, title, by_person=bool(title))
+        return (await self._create(tx, principal, kind, client_id, title, by_person=bool(title)))[0]
+
+    async def create_or_find(
+        self, tx: Transaction, principal: Principal, *, client_id: str | None, title: str | None
+    ) -> tuple[Conversation, bool]:
+        """Like `create` for a chat; False when it was there. Raises ClientIdTaken when that one has another title."""
+        found, made = await self._create(tx, principal, "chat", client_id, title, by_person=bool(title))
+        if not made and title and title != found.title:
+            raise ClientIdTaken
+        return found, made
 
     async def _create(
         self, tx: Transaction, principal: Principal, kind: ConversationKind, client_id: str | None, title: str | None, *, by_person: bool
-    ) -> Conversation:
+    ) -> tuple[Conversation, bool]:
+        """The conversation, and whether it was made now."""
         if client_id is not None:
             check_reference(client_id)
         at = self._clock.now()
         row, made = await self._chats.create_conversation(tx, principal.id, kind, client_id, title or None, at, by_person=by_person)
         if made:
             await self._audit(tx, principal, "conversation.created", row.id)
-        return self._chats.open_conversation(row)
+        return self._chats.open_conversation(row), made
 
     async def get(self, tx: Transaction, principal: Principal, reference: str) -> Conversation:
         row = await self.find(tx, principal, reference, "read")

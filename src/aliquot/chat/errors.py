@@ -15,6 +15,10 @@ class UnknownConversation(NotFound):
     code, sentence = "unknown_conversation", "This conversation does not exist, or it is not yours."
 
 
+class ClientIdTaken(Conflict):
+    code, sentence = "client_id_taken", "You have a conversation with this client id already, under another title. PATCH renames it."
+
+
 class ConversationReadOnly(Forbidden):
     code, sentence = "conversation_read_only", "This conversation is shared with you for reading only."
 

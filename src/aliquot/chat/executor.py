@@ -36,6 +36,7 @@ from aliquot.chat.waiting import Waits
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock
+from aliquot.kernel.money import money_text
 from aliquot.kernel.problems import Problem
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, RecordRef
@@ -270,7 +271,7 @@ class Executor:
         if any(step.model is not None for step in turn.steps):
             events.append(
                 UsageReported(
-                    input_tokens=turn.input_tokens, output_tokens=turn.output_tokens, cost=format(turn.cost, "f"), currency=turn.currency
+                    input_tokens=turn.input_tokens, output_tokens=turn.output_tokens, cost=money_text(turn.cost), currency=turn.currency
                 )
             )
         if problem is not None:
@@ -322,7 +323,7 @@ def _meta(turn: Turn, problem: Problem | None) -> dict[str, Any]:
     usage = {
         "input_tokens": turn.input_tokens,
         "output_tokens": turn.output_tokens,
-        "cost": format(turn.cost, "f"),
+        "cost": money_text(turn.cost),
         "currency": turn.currency,
     }
     meta: dict[str, Any] = {"confidence": turn.confidence, "usage": usage, "tool_calls": turn.tool_calls}

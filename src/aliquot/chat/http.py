@@ -18,6 +18,7 @@ from aliquot.identity.contracts import Principal
 from aliquot.identity.http import address_of, require
 from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.ids import parse_id
+from aliquot.kernel.money import money_text
 from aliquot.kernel.problems import InvalidInput
 from aliquot.models.errors import (
     BudgetExceeded,
@@ -210,15 +211,20 @@ async def cancel_run(run_id: str, services: ServicesDep, person: Person, key: Id
 
 
 @router.post("/api/conversations", status_code=201)
-async def create_conversation(services: ServicesDep, person: Person, body: NewConversation, key: IdempotencyKey = None) -> Conversation:
+async def create_conversation(
+    services: ServicesDep, person: Person, body: NewConversation, response: Response, key: IdempotencyKey = None
+) -> Conversation:
+    """A new one (201), or the one you have under this `client_id` (200); 409 `client_id_taken` when that has another title."""
     said = json.dumps([body.client_id, body.title]).encode()
     async with services.db.begin() as tx:
         claim = await services.identity.idempotency.claim(tx, key=key, owner=person.id, route="POST /api/conversations", body=said)
         if claim.resource_id is not None:
             return await services.chat.conversations.get(tx, person, claim.resource_id)
-        made = await services.chat.conversations.create(tx, person, "chat", client_id=body.client_id, title=body.title)
-        await claim.fulfil(made.id)
-        return made
+        found, made = await services.chat.conversations.create_or_find(tx, person, client_id=body.client_id, title=body.title)
+        await claim.fulfil(found.id)
+        if not made:
+            response.status_code = 200
+        return found
 
 
 @router.get("/api/conversations/{reference}")
@@ -305,7 +311,7 @@ def _answer(answer: Answer) -> JSONResponse:
         "state": run.state,
         "citations": list(message.citations) if message else [], "confidence": answer.confidence,
         "usage": {
-            "input_tokens": run.usage.input_tokens, "output_tokens": run.usage.output_tokens, "cost": format(run.usage.cost, "f"),
+            "input_tokens": run.usage.input_tokens, "output_tokens": run.usage.output_tokens, "cost": money_text(run.usage.cost),
             "currency": run.usage.currency,
         },
     }  # fmt: skip

@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
+from aliquot.kernel.money import Money
+
 Role = Literal["user", "assistant", "tool"]
 
 
@@ -206,7 +208,7 @@ class UsagePart:
     """Calls whose tokens the provider did not report: they are our own estimate."""
     input_tokens: int
     output_tokens: int
-    cost: Decimal
+    cost: Money
     currency: str
 
 
@@ -237,5 +239,5 @@ class UsageTotal:
     failed: int
     input_tokens: int
     output_tokens: int
-    cost: Decimal
+    cost: Money
     currency: str

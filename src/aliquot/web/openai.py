@@ -12,7 +12,7 @@ from aliquot.chat.contracts import PriorTurn, StartRun
 from aliquot.chat.streaming import stream
 from aliquot.identity.contracts import Principal
 from aliquot.identity.http import require
-from aliquot.kernel.problems import InvalidInput, Problem
+from aliquot.kernel.problems import InvalidInput, NotFound, Problem
 from aliquot.platform.http import problem_response, require_unicode
 from aliquot.web.wire.openai import OpenAIEncoder
 
@@ -26,6 +26,10 @@ DEFAULT_MODEL = "aliquot"
 
 class ToolsNotAccepted(InvalidInput):
     code, status, sentence = "tools_not_accepted", 400, "This server uses its own tools under its own policy; `tools` is not accepted."
+
+
+class ModelNotFound(NotFound):
+    code, sentence = "model_not_found", "The model does not exist here. GET /v1/models lists those that do."
 
 
 class TextPart(BaseModel):
@@ -77,6 +81,8 @@ async def chat_completions(request: Request, body: ChatRequest, person: Person) 
         raise ToolsNotAccepted
     if body.n not in (None, 1):
         raise InvalidInput("n: only one choice is given")
+    if body.model not in await _names(services):
+        raise ModelNotFound
     start = _start(person, body)
     async with services.db.begin() as tx:
         started = await services.chat.runs.start(tx, start)
@@ -106,8 +112,12 @@ async def chat_completions(request: Request, body: ChatRequest, person: Person) 
 async def models(request: Request, _: Person) -> dict[str, Any]:
     """The models a caller may name."""
     services: Services = request.app.state.services
-    names = [DEFAULT_MODEL, *(info.name for info in await services.models.list_models())]
-    return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "aliquot"} for name in names]}
+    listed = [{"id": name, "object": "model", "created": 0, "owned_by": "aliquot"} for name in await _names(services)]
+    return {"object": "list", "data": listed}
+
+
+async def _names(services: Services) -> list[str]:
+    return [DEFAULT_MODEL, *(info.name for info in await services.models.list_models())]
 
 
 def _start(person: Principal, body: ChatRequest) -> StartRun:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from aliquot.chat.contracts import StoredEvent
 from aliquot.kernel.problems import Problem
-from aliquot.web.wire.common import data, loads
+from aliquot.web.wire.common import NO_USAGE, data, loads
 
 _PASSED_ON = frozenset({"thinking", "tool_call_start", "tool_call_args", "tool_call_end", "approval_required", "notice"})
 
@@ -18,7 +18,7 @@ class ChunksEncoder:
     def __init__(self) -> None:
         self._id = ""
         self._citations: list[dict[str, Any]] = []
-        self._usage: dict[str, Any] | None = None
+        self._usage: dict[str, Any] = NO_USAGE
 
     def encode(self, event: StoredEvent) -> bytes:
         fields = loads(event.payload)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from aliquot.chat.contracts import StoredEvent
 from aliquot.kernel.problems import Problem
-from aliquot.web.wire.common import data, loads
+from aliquot.web.wire.common import NO_USAGE, data, loads
 
 _Chunks = Iterator[dict[str, Any]]
 _OURS = {"dynamic": True, "providerExecuted": True}
@@ -24,7 +24,7 @@ class VercelEncoder:
         self._open: tuple[str, str] | None = None
         self._parts = 0
         self._names: dict[str, str] = {}
-        self._usage: dict[str, Any] | None = None
+        self._usage: dict[str, Any] = NO_USAGE
 
     def encode(self, event: StoredEvent) -> bytes:
         return b"".join([data(chunk) for chunk in self._chunks(event.kind, loads(event.payload))])
