@@ -24,16 +24,12 @@ async def shared_conversation(site: Site) -> tuple[str, str]:  # noqa: F811
     heard = await ask(viewer, "violet words")
     run = (await viewer.get(f"/api/runs/{heard.run_id}")).json()
     conversation = run["conversation_id"]
-    share = await viewer.post(
-        f"/api/conversations/{conversation}/share", json={"users": ["reviewer@demo.lab"], "may_write": True}
-    )
+    share = await viewer.post(f"/api/conversations/{conversation}/share", json={"users": ["reviewer@demo.lab"], "may_write": True})
     assert share.status_code == 201, share.text
     await ask(reviewer, "rowan words", conversation)
     answer = (await viewer.get(f"/api/conversations/{conversation}/messages")).json()["items"]
     rated = next(m for m in answer if m["role"] == "assistant")
-    given = await viewer.post(
-        "/api/chat/feedback", json={"message_id": rated["id"], "rating": "down", "comment": "violet comment"}
-    )
+    given = await viewer.post("/api/chat/feedback", json={"message_id": rated["id"], "rating": "down", "comment": "violet comment"})
     assert given.status_code == 201, given.text
     return conversation, rated["id"]
 
