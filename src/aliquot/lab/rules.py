@@ -77,6 +77,8 @@ def start_warnings(instrument: Instrument, protocol: Protocol, samples: tuple[st
         warnings.append("The last run has only just ended; make sure its samples have been taken out.")
     if not samples:
         warnings.append("No samples are named.")
+    else:
+        warnings.append("Samples are recorded as written; this server keeps no register of samples to check them against.")
     if instrument.last_service_on and (at.date() - datetime.fromisoformat(instrument.last_service_on).date()).days > _SERVICE_DAYS_MAX:
         warnings.append(f"The last service was on {instrument.last_service_on}, more than a year ago.")
     by_hand = [step.name for step in protocol.text.steps if step.where == "bench"]
