@@ -11,14 +11,16 @@ from sqlalchemy import text
 from aliquot.identity.contracts import SYSTEM
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.problems import InvalidInput
+from aliquot.lab import planning
 from aliquot.lab.contracts import InstrumentRun, Result
 from aliquot.lab.errors import InstrumentBusy, InstrumentInError, RunNotActive, UnknownInstrument, UnknownInstrumentRun
+from aliquot.lab.rendering import exact
 from aliquot.lab.shapes import history_shape, run_shape
 from aliquot.lab.tools import lab_tools
 from aliquot.policy.contracts import Preview
 from aliquot.tools.contracts import Tool, ToolContext, ToolResult
 from aliquot.tools.registry import Registry
-from tests.lab.bench import Bench
+from tests.lab.bench import PER_SAMPLE, Bench
 
 START = {"instrument": "PCR-02", "protocol": "PCR-SHORT"}
 
@@ -57,7 +59,7 @@ def test_the_registry_takes_them_and_every_example_fits(bench: Bench) -> None:
     assert arguments == {
         "get_instrument_status": ({"instrument"}, ["instrument"]),
         "get_run_history": ({"instrument", "state", "since", "until", "limit"}, []),
-        "get_protocols": ({"instrument", "query"}, []),
+        "get_protocols": ({"instrument", "query", "sample_count"}, []),
         "start_run": ({"instrument", "protocol", "samples", "parameters"}, ["instrument", "protocol"]),
         "stop_run": ({"run", "reason"}, ["run", "reason"]),
     }
@@ -156,6 +158,13 @@ async def test_protocols(bench: Bench, tools: dict[str, Tool]) -> None:
     assert "| 2 | Cycle | thermocycler | block 60 °C | 10 s | × 6 |" in said
     assert "| annealing | 60 °C | 45.5 to 72 °C |" in said
     assert await ask(bench, protocols, query="western blot") == "No protocol fits."
+    assert "Duration for one sample" in await ask(bench, protocols)
+    text = PER_SAMPLE
+    one, many = (text.warm_up_seconds + planning.run_seconds(text, {p.name: p.default for p in text.parameters}, n) for n in (1, 8))
+    assert f"takes {exact(one)} on the instrument for one sample" in await ask(bench, protocols, query="GRAD")
+    assert f"takes {exact(many)} on the instrument for 8 samples" in await ask(bench, protocols, query="GRAD", sample_count=8)
+    assert "384 samples do not fit" in await ask(bench, protocols, query="GRAD", sample_count=384)
+    assert [exact(n) for n in (255, 86_640, 0, 3_600)] == ["4 min 15 s", "24 h 4 min", "0 s", "1 h"]
 
 
 async def test_starting(bench: Bench, tools: dict[str, Tool]) -> None:
@@ -170,6 +179,7 @@ async def test_starting(bench: Bench, tools: dict[str, Tool]) -> None:
     assert preview.changes[0] == {"record": "instrument:PCR-02", "field": "state", "before": "idle", "after": "warming_up"}
     assert {"record": "instrument_run:new", "field": "cycles", "before": "6 (default)", "after": "30"} in preview.changes
     assert any("simulated" in warning for warning in preview.warnings)
+    assert any("no register of samples" in warning for warning in preview.warnings)
     assert any("by hand" in warning for warning in preview.warnings)
     result = await execute(bench, start, wish, context)
     assert "Run R-2026-0001 was started on PCR-02" in start.render(result)

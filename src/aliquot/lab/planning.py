@@ -93,10 +93,15 @@ def run_seconds(text: ProtocolText, parameters: Mapping[str, float], samples: in
     return sum(step.seconds * step.repeat * (max(1, samples) if step.per_sample else 1) for step in steps)
 
 
-def default_seconds(text: ProtocolText) -> int:
-    """Seconds of the whole protocol with its defaults for one sample: warm-up, instrument and bench."""
-    steps = effective_steps(text, {parameter.name: parameter.default for parameter in text.parameters})
-    return text.warm_up_seconds + sum(step.seconds * step.repeat for step in steps)
+def default_seconds(text: ProtocolText, samples: int = 1) -> int:
+    """Seconds of a run with its defaults for `samples`, as the instrument takes them: warm-up and steps, none by hand."""
+    return text.warm_up_seconds + run_seconds(text, {parameter.name: parameter.default for parameter in text.parameters}, samples)
+
+
+def bench_seconds(text: ProtocolText, samples: int = 1) -> int:
+    """Seconds of the steps by hand, beside the instrument's."""
+    steps = [s for s in effective_steps(text, {p.name: p.default for p in text.parameters}) if s.where == "bench"]
+    return sum(step.seconds * step.repeat * (max(1, samples) if step.per_sample else 1) for step in steps)
 
 
 def checked_text(text: ProtocolText) -> ProtocolText:

@@ -37,6 +37,14 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
+def exact(seconds: float) -> str:
+    """Nothing rounded away: `4 min 15 s`, `24 h 4 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{n} {unit}" for n, unit in ((hours, "h"), (minutes, "min"), (rest, "s")) if n]
+    return " ".join(parts) or "0 s"
+
+
 def quantity(value: float, unit: str) -> str:
     """`35` for plain counts (unit 1), else `60 °C`."""
     return f"{value:g}" if unit == "1" else f"{value:g} {unit}"
@@ -170,24 +178,32 @@ def protocols_overview(data: dict[str, Any]) -> str:
     rows = [
         (
             item["code"], str(item["version"]), item["name"], ", ".join(kind_name(kind) for kind in item["kinds"]),
-            duration(item["total_seconds"]), f"up to {item['max_samples']}",
+            exact(item["total_seconds"]), f"up to {item['max_samples']}",
         )
         for item in found
     ]  # fmt: skip
-    head = ("Protocol", "Version", "Name", "Runs on", "Duration", "Samples")
+    head = ("Protocol", "Version", "Name", "Runs on", f"Duration for {_basis(found[0])}", "Samples")
     return f"{count(len(found), 'protocol')}{where}: {codes}{'; there are more' if data['more'] else ''}.\n\n" + table(head, rows)
+
+
+def _basis(item: dict[str, Any]) -> str:
+    return "one sample" if item["for_samples"] == 1 else f"{item['for_samples']} samples"
 
 
 def protocol_details(item: dict[str, Any], where: str) -> str:
     """One protocol: what it is, its steps with their values, what can be set."""
     kinds = " or ".join(a_kind(kind) for kind in item["kinds"])
     text = f"{item['code']} version {item['version']}{where}: {item['name']}. {item['summary']} Runs on {kinds}, "
-    text += f"takes about {duration(item['total_seconds'])} and up to {count(item['max_samples'], 'sample')}."
+    text += f"takes {exact(item['total_seconds'])} on the instrument for {_basis(item)} with its defaults"
+    text += f", and {exact(item['bench_seconds'])} by hand" if item["bench_seconds"] else ""
+    text += f". It takes up to {count(item['max_samples'], 'sample')}."
+    if item["for_samples"] > item["max_samples"]:
+        text += f" {count(item['for_samples'], 'sample')} do not fit into one run."
     rows = [
         (
             str(number), step["name"], kind_name(step["where"]),
             ", ".join(f"{r['name']} {quantity(r['value'], r['unit'])}" for r in step["readings"]) or "–",
-            duration(step["seconds"]), f"× {step['repeat']}" + (" per sample" if step["per_sample"] else ""),
+            exact(step["seconds"]), f"× {step['repeat']}" + (" per sample" if step["per_sample"] else ""),
         )
         for number, step in enumerate(item["steps"], start=1)
     ]  # fmt: skip

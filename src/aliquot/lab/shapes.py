@@ -5,7 +5,7 @@ from typing import Any
 
 from aliquot.kernel.clock import rfc3339
 from aliquot.lab.contracts import ACTIVE, Instrument, InstrumentRun, Protocol
-from aliquot.lab.planning import default_seconds
+from aliquot.lab.planning import bench_seconds, default_seconds
 
 _SAMPLES_MAX = 24
 _LISTED_SAMPLES_MAX = 4
@@ -68,8 +68,8 @@ def history_shape(run: InstrumentRun) -> dict[str, Any]:
     return shape
 
 
-def protocol_shape(protocol: Protocol, *, steps: bool) -> dict[str, Any]:
-    """With `steps` the whole protocol, else what a list shows."""
+def protocol_shape(protocol: Protocol, *, steps: bool, samples: int = 1) -> dict[str, Any]:
+    """With `steps` the whole protocol, else what a list shows. Its times are those of `samples`, all with the defaults."""
     text = protocol.text
     shape: dict[str, Any] = {
         "code": protocol.code,
@@ -77,7 +77,9 @@ def protocol_shape(protocol: Protocol, *, steps: bool) -> dict[str, Any]:
         "name": text.name,
         "summary": text.summary,
         "kinds": list(text.kinds),
-        "total_seconds": default_seconds(text),
+        "total_seconds": default_seconds(text, samples),
+        "bench_seconds": bench_seconds(text, samples),
+        "for_samples": samples,
         "warm_up_seconds": text.warm_up_seconds,
         "max_samples": text.max_samples,
         "parameters": [asdict(parameter) for parameter in text.parameters],

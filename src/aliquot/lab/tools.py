@@ -183,13 +183,20 @@ class GetProtocols(_LabTool):
     description = (
         "Lists the laboratory's protocols (methods, procedures) in their newest versions: what they run on, how long they take, their "
         "steps with temperatures and times, and the parameters that can be set. Use it for what can be run on an instrument and for "
-        "the details of one protocol. instrument keeps those it can run; query is words of the protocol's code, name or summary."
+        "the details of one protocol. instrument keeps those it can run; query is words of the protocol's code, name or summary; "
+        "sample_count says for how many samples the times are wanted."
     )
     parameters = _schema(
         [],
         instrument=_instrument("Code, name or unique kind of the instrument that should run the protocol."),
         query={"type": "string", "minLength": 1, "maxLength": 200, "pattern": _TEXT_PATTERN, "description": "A protocol code or words."},
-    )
+        sample_count={
+            "type": "integer",
+            "minimum": 1,
+            "maximum": SAMPLES_MAX,
+            "description": "For how many samples the times are given (1).",
+        },
+    )  # fmt: skip
     examples = PROTOCOLS
 
     async def execute(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
@@ -198,7 +205,8 @@ class GetProtocols(_LabTool):
             code = (await self._lab.instrument(tx, str(wanted))).code
         found, more = await self._lab.protocols(tx, instrument=code, query=arguments.get("query"), limit=50)
         steps = len(found) <= _STEPS_SHOWN_FOR
-        shapes = [protocol_shape(protocol, steps=steps) for protocol in found]
+        samples = int(arguments.get("sample_count", 1))
+        shapes = [protocol_shape(protocol, steps=steps, samples=samples) for protocol in found]
         data = {"instrument": code, "query": arguments.get("query"), "protocols": shapes, "more": more is not None}
         return ToolResult(data=data, source="lab.protocols")
 
