@@ -133,7 +133,7 @@ async def test_a_link_opens_one_file_for_one_person_for_a_while(seeded_urls: Url
 async def test_what_is_not_to_be_kept_leaves_nothing(seeded_urls: Urls, seeded: Seeded, tmp_path: Path) -> None:  # noqa: F811
     from aliquot.platform.settings import Limits  # noqa: PLC0415
 
-    limits = Limits(attachment_bytes=100_000, attachment_quota_bytes=250_000, attachments_per_message=2)
+    limits = Limits(attachment_bytes=100_000, attachment_quota_bytes=250_000, attachments_per_message=2, upload_idle_seconds=3)
     async with running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, limits=limits) as site:  # noqa: F811
         scientist = await site.client("scientist")
         for name, content, status, code in (
@@ -163,6 +163,7 @@ async def test_what_is_not_to_be_kept_leaves_nothing(seeded_urls: Urls, seeded: 
         kept = [a.json()["id"] for a in answers if a.status_code == 201]
         assert len(await rows(site)) == 2
         await _binding_is_bounded(scientist, kept)
+        await _two_do_not_block_a_third(site, head)
 
 
 async def _hang_up(site: Site, token: str, head: bytes) -> None:  # noqa: F811
@@ -172,6 +173,27 @@ async def _hang_up(site: Site, token: str, head: bytes) -> None:  # noqa: F811
         lines = f"POST /api/attachments HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 90000\r\n"
         connection.sendall(lines.encode() + b"Content-Type: multipart/form-data; boundary=B\r\n\r\n" + head + b"half")
         await asyncio.sleep(0.05)
+
+
+async def _two_do_not_block_a_third(site: Site, head: bytes) -> None:  # noqa: F811
+    """Two people who begin as many uploads as they may, and one more, and send nothing else; their places are taken back."""
+    address, waiting, writers = urlsplit(site.url), set[asyncio.Task[bytes]](), []
+    for client in [await site.client("clinician"), await site.client("viewer")]:
+        token = client.headers["Authorization"]
+        start = f"POST /api/attachments HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 90000\r\n"
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(str(address.hostname), int(address.port or 0))
+            writer.write(start.encode() + b"Content-Type: multipart/form-data; boundary=B\r\n\r\n" + head + b"half")
+            waiting.add(asyncio.create_task(reader.readline()))
+            writers.append(writer)
+        refused, waiting = await asyncio.wait(waiting, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert [b" 429 " in task.result() for task in refused] == [True]
+    assert (await upload(await site.client("reviewer"), "a.txt", b"x")).status_code == 201
+    ended = await asyncio.wait_for(asyncio.gather(*waiting), 10)
+    assert [b" 408 " in line for line in ended] == [True] * 8
+    assert (await upload(client, "a.txt", b"x")).status_code == 201
+    for writer in writers:
+        writer.close()
 
 
 async def _binding_is_bounded(client: httpx2.AsyncClient, kept: list[str]) -> None:

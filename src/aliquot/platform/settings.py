@@ -92,6 +92,8 @@ class Limits(BaseSettings):
     uploads_per_minute: int = Field(60, ge=1)
     uploads_at_once: int = Field(8, ge=1)
     upload_seconds: float = Field(120, gt=0)
+    upload_idle_seconds: float = Field(10, gt=0)
+    upload_bytes_per_second: int = Field(4_000, ge=1)
     scan_seconds: float = Field(30, gt=0)
     document_seconds: float = Field(4, gt=0)
     document_memory_bytes: int = Field(600_000_000, ge=100_000_000)

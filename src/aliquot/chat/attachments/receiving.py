@@ -71,6 +71,26 @@ async def receive(body: AsyncIterator[bytes], content_type: str, *, most: int, s
     return received
 
 
+async def steady(body: AsyncIterator[bytes], *, idle: float, rate: int) -> AsyncIterator[bytes]:
+    """`body` while it keeps coming. Raises UploadTooSlow after `idle` seconds without data, and when from then on less than `rate` bytes
+    a second have come on average: whoever sends nothing takes nobody's place."""
+    clock = asyncio.get_running_loop().time
+    began, came = clock(), 0
+    while True:
+        try:
+            async with asyncio.timeout(idle):
+                data = await anext(body)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise UploadTooSlow from None
+        came += len(data)
+        took = clock() - began
+        if took > idle and came < rate * took:
+            raise UploadTooSlow
+        yield data
+
+
 class _Parts:
     """Callbacks of the parser: the file's bytes go to the descriptor, small fields into a dict."""
 

@@ -8,16 +8,17 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
 from aliquot.chat.attachments.contracts import Attachment, Facts
 from aliquot.chat.attachments.errors import FileInfected, QuotaExceeded, TooManyUploads
 from aliquot.chat.attachments.jobs import AttachmentJobs
-from aliquot.chat.attachments.receiving import Received, receive
+from aliquot.chat.attachments.receiving import Received, receive, steady
 from aliquot.chat.attachments.service import Attachments
 from aliquot.chat.attachments.store import AttachmentStore
 from aliquot.documents.api import DocumentsApi, clean_name, kind_of_name
@@ -52,7 +53,8 @@ class Upload:
 
 
 class Uploads:
-    """Takes uploads. At most `uploads_at_once` in a process, half of them for one person: each holds a file in memory."""
+    """Takes uploads. `uploads_at_once` are worked on at a time in a process, a quarter of them of one person; what arrived or is
+    arriving waits for that in memory: four times as many, half of `uploads_at_once` of one person."""
 
     def __init__(
         self,
@@ -73,7 +75,9 @@ class Uploads:
         self._files, self._jobs, self._ledger, self._limiter = files, jobs, ledger, limiter
         self._limits, self._clock = limits, clock
         self._idempotency = Idempotency(clock)
-        self._under_way: Counter[uuid.UUID] = Counter()
+        self._arriving: Counter[uuid.UUID] = Counter()
+        self._working = asyncio.Semaphore(limits.uploads_at_once)
+        self._working_for: WeakValueDictionary[uuid.UUID, asyncio.Semaphore] = WeakValueDictionary()  # of those who wait or work
 
     async def take(self, upload: Upload) -> Attachment:
         """Receive, check and keep a file. Raises the refusals of `errors`, `documents.errors`, `platform.scan` and `platform.blobs`."""
@@ -82,13 +86,15 @@ class Uploads:
             await self._limiter.hit(tx, f"upload:{principal.id}", self._limits.uploads_per_minute, 60)
             if upload.message_id is not None:
                 await self._files.require_room(tx, principal, upload.message_id)
-        with self._slot(principal.id):
+        body = steady(upload.body, idle=self._limits.upload_idle_seconds, rate=self._limits.upload_bytes_per_second)
+        with self._arrival(principal.id):
             received = await receive(
-                upload.body, upload.content_type, most=self._limits.attachment_bytes, seconds=self._limits.upload_seconds,
+                body, upload.content_type, most=self._limits.attachment_bytes, seconds=self._limits.upload_seconds,
                 expected=upload.sha256,
             )  # fmt: skip
             try:
-                return await self._keep(upload, received)
+                async with self._work(principal.id):
+                    return await self._keep(upload, received)
             finally:
                 received.close()
 
@@ -191,16 +197,23 @@ class Uploads:
         )  # fmt: skip
 
     @contextmanager
-    def _slot(self, person_id: uuid.UUID) -> Iterator[None]:
+    def _arrival(self, person_id: uuid.UUID) -> Iterator[None]:
         at_once = self._limits.uploads_at_once
-        if self._under_way.total() >= at_once or self._under_way[person_id] >= max(1, at_once // 2):
+        if self._arriving.total() >= 4 * at_once or self._arriving[person_id] >= max(1, at_once // 2):
             raise TooManyUploads(retry_after=2)
-        self._under_way[person_id] += 1
+        self._arriving[person_id] += 1
         try:
             yield
         finally:
-            self._under_way[person_id] -= 1
-            self._under_way = +self._under_way
+            self._arriving[person_id] -= 1
+            self._arriving = +self._arriving
+
+    @asynccontextmanager
+    async def _work(self, person_id: uuid.UUID) -> AsyncIterator[None]:
+        """A place to work on a file that has arrived."""
+        own = self._working_for.setdefault(person_id, asyncio.Semaphore(max(1, self._limits.uploads_at_once // 4)))
+        async with own, self._working:
+            yield
 
 
 def _facts(name: str, received: Received, contents: Contents) -> Facts:
