@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import aliquot
-from aliquot.cli import common, doctor, main
+from aliquot.cli import backup, common, doctor, main
 from aliquot.cli.main import app
 from aliquot.ledger.note import load_log_key
 from tests.conftest import Urls
@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("ALIQUOT_CONFIG", raising=False)
     monkeypatch.setenv("ALIQUOT_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("ALIQUOT_PORT", "0")
-    for module in (common, main):
+    for module in (backup, common, main):
         monkeypatch.setattr(module, "configure_logs", lambda **_: None)  # it would outlive the test
     return tmp_path
 
@@ -194,3 +194,11 @@ def test_the_server_of_another_data_folder_is_not_taken_for_ours(folder: Path, m
         assert "is not that of this data folder" in answering(other).stdout
     (folder / "data" / "keys" / "log").unlink()
     assert "is not that of this data folder" in answering(origin).stdout
+
+
+def test_a_person_added_without_a_name_is_not_called_by_the_address(folder: Path, urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL_APP", urls.app)
+    monkeypatch.setenv("DATABASE_URL_SEQUENCER", urls.sequencer)
+    added = run("user", "add", "grace.hopper@example.org", "--role", "viewer")
+    assert added.stdout.startswith("Name: Grace Hopper\nOne-time password: "), added.output
+    assert "Grace Hopper" in run("user", "list").stdout

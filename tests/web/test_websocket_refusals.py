@@ -1,7 +1,9 @@
 """Who is not let in, and what a bad client gets: clear errors, close codes where it must end, and no harm to anybody else."""
 
 import asyncio
+import inspect
 import json
+import logging
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import Any
 import jwt
 import pytest
 import websockets
+from uvicorn.protocols.websockets import websockets_sansio_impl
 
+from aliquot.platform import telemetry
 from aliquot.platform.settings import Limits
 from tests.chat.conftest import model_host, model_server, model_site  # noqa: F401 - fixtures
 from tests.conftest import Urls
@@ -50,6 +54,20 @@ async def test_who_is_not_let_in(site: Site) -> None:  # noqa: F811
         assert (await refused(site, good, name))[0] == 422
     await scientist.post("/api/auth/logout")
     assert (await refused(site, good, mine))[0] == 401
+
+
+def test_a_refusal_is_no_error_on_the_administrators_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    before = logging.getLogger("uvicorn.error").filters[:]
+    try:
+        logging.getLogger("uvicorn.error").addFilter(telemetry._no_refused_handshake)
+        with caplog.at_level(logging.ERROR):
+            logging.getLogger("uvicorn.error").error("ASGI callable returned without completing handshake.")
+            logging.getLogger("uvicorn.error").error("Exception in ASGI application")
+    finally:
+        logging.getLogger("uvicorn.error").filters = before
+    assert [record.msg for record in caplog.records] == ["Exception in ASGI application"]
+    source = Path(str(inspect.getsourcefile(websockets_sansio_impl))).read_text()
+    assert '"ASGI callable returned without completing handshake."' in source  # its words after an update
 
 
 async def test_pages_of_other_origins_may_not_connect(seeded_urls: Urls, seeded: Seeded, tmp_path: Path) -> None:  # noqa: F811

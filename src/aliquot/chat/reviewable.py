@@ -49,7 +49,7 @@ class ReviewableAnswers:
         _, subjects = await self._chats.hands(tx, conversation.id, [message_id])
         return Reviewed(
             message_id=message_id, subject=subjects[0], asked_by=authors | {conversation.owner_id},
-            patient=await self._shares.may_hold_patient_data(tx, conversation.id),
+            patient=await self._shares.patient_class(tx, conversation.id) != "none",
         )  # fmt: skip
 
     async def contents(self, tx: Transaction, principal: Principal, message_id: uuid.UUID) -> Contents:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,7 @@ from aliquot.cli.installation import open_installation, require_serviceable, upg
 from aliquot.kernel.clock import SystemClock, rfc3339
 from aliquot.platform import dump
 from aliquot.platform.settings import Settings, SettingsError
+from aliquot.platform.telemetry import configure_logs
 
 _DUMP, _MANIFEST = "database.dump", "manifest.json"
 _LOG, _BLOBS = "tlog", "blobs"
@@ -32,6 +34,7 @@ def backup(
     keys: Annotated[bool, typer.Option("--keys", help="The keys instead of the data: keep only the newest, elsewhere")] = False,
 ) -> None:
     """Make a back-up; a running server goes on."""
+    configure_logs(json_lines=not sys.stderr.isatty(), level="WARNING")
     with sentences():
         settings = read_settings()
         if keys:
@@ -45,6 +48,7 @@ def restore(
     keys: Annotated[Path, typer.Option("--keys", help="The newest keys back-up", show_default=False)],
 ) -> None:
     """Restore into a new data folder (ALIQUOT_DATA_DIR) or an empty external database. The root key must be there already."""
+    configure_logs(json_lines=not sys.stderr.isatty(), level="WARNING")
     with sentences():
         settings = read_settings()
         _check(folder, keys)

@@ -113,6 +113,8 @@ class _FirstStart:
             seeded = await is_seeded(tx, services)
         fresh = self._installation.empty_before and settings.embedded and _is_loopback(settings.host)
         wanted = self._demo if self._demo is not None else fresh
+        if seeded and settings.demo_password is not None:
+            typer.echo("ALIQUOT_DEMO_PASSWORD changes nothing: the demo people exist (a new one: `aliquot user password`).")
         if not wanted or seeded:
             return seeded
         given = settings.demo_password.get_secret_value() if settings.demo_password else None

@@ -1,6 +1,7 @@
 """`aliquot user`: administration of people on the server's own machine, for when nobody can log in."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -27,18 +28,28 @@ _Roles = Annotated[list[str], typer.Option("--role", "-r", help="One of " + ", "
 def add(
     email: _Email,
     role: _Roles,
-    name: Annotated[str | None, typer.Option(help="Printed name; the address when left out")] = None,
+    name: Annotated[str | None, typer.Option(help="Printed name; asked for, or made of the address, when left out")] = None,
     may_sign: Annotated[
         bool | None, typer.Option("--may-sign/--may-not-sign", help="Default: scientists, reviewers and clinicians may")
     ] = None,
 ) -> None:
     """Make a person; prints a one-time password."""
 
+    printed = name or _named(email)
+
     async def work(identity: IdentityApi, tx: Transaction) -> str | None:
-        made = await identity.create_person(tx, email=email, name=name or email, roles=role, may_sign=may_sign, by=CLI)
+        made = await identity.create_person(tx, email=email, name=printed, roles=role, may_sign=may_sign, by=CLI)
         return made.password
 
-    typer.echo(f"One-time password: {_run(work)}")
+    password = _run(work)
+    typer.echo(f"Name: {printed}")
+    typer.echo(f"One-time password: {password}")
+
+
+def _named(email: str) -> str:
+    """The person at the keyboard says it; a script gets `Grace Hopper` of grace.hopper@example.org."""
+    derived = " ".join(word.capitalize() for word in re.split(r"[._+-]+", email.partition("@")[0]) if word) or "Unnamed"
+    return str(typer.prompt("Printed name", default=derived)) if sys.stdin.isatty() else derived
 
 
 @app.command("list")

@@ -4,6 +4,7 @@ Refusals leave as `application/problem+json` (RFC 9457); a bug leaves as a 500 w
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -112,11 +113,42 @@ _FRAMEWORK = {
 }
 
 
+_SENTENCES = {
+    "extra_forbidden": "there is no such field",
+    "missing": "this field is missing",
+    "dict_type": "should be an object",
+    "model_type": "should be an object",
+    "model_attributes_type": "should be an object",
+    "list_type": "should be a list",
+    "tuple_type": "should be a list",
+    "string_type": "should be a text",
+    "json_invalid": "this is not JSON",
+}
+_SUBJECT = re.compile(r"^(Input|String|List|Tuple|Dictionary|Value|Object) should ")
+_UNION_TAG = re.compile(r".*[\[(].*|str|int|float|bool|none|dict|list|[A-Z][a-z]+([A-Z][a-z]+)*")
+
+
 def validation_problem(errors: Sequence[Any]) -> InvalidInput:
     """A 422 that names the fields, never their values."""
-    listed = [{"field": ".".join(str(p) for p in e["loc"] if p != "body") or "body", "message": e["msg"]} for e in errors[:20]]
+    listed = [{"field": _field(e["loc"]), "message": _sentence(e)} for e in errors[:20]]
     first = listed[0] if listed else {"field": "body", "message": "not valid"}
-    return InvalidInput(f"{first['field']}: {first['message']}", errors=listed)
+    named = first["message"] if first["field"] == "body" else f"{first['field']}: {first['message']}"
+    return InvalidInput(named, errors=listed)
+
+
+def _field(place: Sequence[int | str]) -> str:
+    """`items.0.name`: without the names of alternatives that pydantic puts between."""
+    if place and place[0] == "header":
+        return str(place[-1])
+    parts = [part for part in place if part != "body"]
+    kept = [str(part) for at, part in enumerate(parts) if at == 0 or isinstance(part, int) or not _UNION_TAG.fullmatch(part)]
+    return ".".join(kept) or "body"
+
+
+def _sentence(error: Any) -> str:
+    """What is wrong, in words of people who know no pydantic."""
+    text = str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return _SENTENCES.get(error["type"]) or _SUBJECT.sub("should ", text)
 
 
 def bug_response(error: Exception) -> JSONResponse:

@@ -36,6 +36,12 @@ def configure_logs(*, json_lines: bool, level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_PlaceOnly("%(levelname)s %(name)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("uvicorn.error").addFilter(_no_refused_handshake)
+
+
+def _no_refused_handshake(record: logging.LogRecord) -> bool:
+    """Uvicorn calls a WebSocket that was answered with a refusal (403, 404 …) an error of ours; `web.live` logs it as what it is."""
+    return record.msg != "ASGI callable returned without completing handshake."
 
 
 class _PlaceOnly(logging.Formatter):

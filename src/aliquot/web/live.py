@@ -221,6 +221,7 @@ async def _guarded(websocket: WebSocket, serve: Callable[[], Awaitable[None]]) -
     except Problem as problem:
         if websocket.application_state is WebSocketState.CONNECTING:
             _services(websocket).live.note("refused", code=problem.code)
+            log.info("socket_refused", code=problem.code, status=problem.status)
             await websocket.send_denial_response(problem_response(problem))
         else:
             log.warning("socket_failed", code=problem.code)

@@ -4,7 +4,7 @@ import uuid
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from aliquot.chat.contracts import Message, StoredEvent
 from aliquot.identity.contracts import Principal
@@ -76,6 +76,13 @@ class ResumeFrame(Body):
 
     type: Literal["resume"]
     after: Annotated[dict[uuid.UUID, Annotated[int, Field(ge=-1, le=_SEQ_MAX)]], Field(max_length=RESUME_RUNS_MAX)] | None = None
+
+    @field_validator("after", mode="before")
+    @classmethod
+    def _a_map(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, dict):
+            raise ValueError('should be a map of run ids to the number of the last frame seen of each: {"<run_id>": 3}')
+        return value
 
 
 Frame = MessageFrame | TypingFrame | CancelFrame | ApproveFrame | PingFrame | ResumeFrame

@@ -136,8 +136,13 @@ class Sharing:
         """Why a conversation is nothing for everybody: the title or a message has, or may have, a patient class (MayHoldPatientData), or
         a tool was called that needs a permission (NotForEverybody): whoever holds no permission would see what it gave."""
         title = self._chats.title(row.id, row.title)
-        if patient_class(title or "") != "none" or await self._store.may_hold_patient_data(tx, row.id):
+        found = await self._store.patient_class(tx, row.id)
+        if found == "patient" or patient_class(title or "") != "none":
             return MayHoldPatientData()
+        if found == "undecided":
+            return MayHoldPatientData(
+                "This conversation holds a file or a text whose content was not checked for patient data, so it cannot have a public link."
+            )
         if used := await self._access.permissions_used(tx, row.id):
             return NotForEverybody(f"A public link would show it to everybody; what was used in it needs {', '.join(sorted(used))}.")
         return None

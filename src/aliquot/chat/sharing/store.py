@@ -74,11 +74,11 @@ class ShareStore:
         mine = (_person.person_id == person_id, standing(at), c.deleted_at.is_(None))
         return await tx.rows(joined.where(*mine).order_by(_share.id.desc()).limit(limit))
 
-    async def may_hold_patient_data(self, tx: Transaction, conversation_id: uuid.UUID) -> bool:
-        """Whether any message of the conversation has a patient class, or is undecided."""
+    async def patient_class(self, tx: Transaction, conversation_id: uuid.UUID) -> PatientClass:
+        """`patient` when a message of the conversation is, else `undecided` when one is."""
         m = message.c
-        classed = select(m.id).where(m.conversation_id == conversation_id, m.patient_class != "none").limit(1)
-        return await tx.scalar(classed) is not None
+        found = {row.patient_class for row in await tx.rows(select(m.patient_class).where(m.conversation_id == conversation_id).distinct())}
+        return "patient" if "patient" in found else "undecided" if "undecided" in found else "none"
 
     async def undecided(self, tx: Transaction, after: uuid.UUID, limit: int) -> Sequence[Row[Any]]:
         """Messages without a class, in the order of their ids."""
