@@ -62,15 +62,19 @@ async def test_a_public_link_shows_one_branch_up_to_now_and_nothing_else(model_s
     assert len(made["token"]) >= 43
     assert made["share"]["state"] == "active"
     await hear(scientist, await said(scientist, conversation, "later"))
+    await share(scientist, conversation, users=[VIEWER])
+    assert (await scientist.patch(f"/api/conversations/{conversation}", json={"title": "a later title"})).status_code == 200
+    (theirs,) = (await (await model_site.client("viewer")).get("/api/shared")).json()["items"]
     page = (await anonymous.get(f"/api/shared/{made['token']}")).json()
     assert [item["content"] for item in page["items"]] == ["first", "answer 0"]
     assert (page["conversation_id"], page["items"][0]["author"], page["may_write"]) == (None, None, False)
     assert "Sana" not in str(page)
+    assert (page["title"], theirs["title"]) == ("First", "First")
     one = (await anonymous.get(f"/api/shared/{made['token']}", params={"limit": 1})).json()
     two = (await anonymous.get(f"/api/shared/{made['token']}", params={"limit": 1, "after": one["next"]})).json()
     assert (two["items"][0]["content"], two["next"]) == ("answer 0", None)
     listed = (await scientist.get(f"/api/conversations/{conversation}/share")).json()["items"]
-    assert [s["id"] for s in listed] == [made["share"]["id"]]
+    assert [s["id"] for s in listed if s["public"]] == [made["share"]["id"]]
     assert made["token"] not in str(listed)
 
     for wrong in (secrets.token_urlsafe(32), made["token"][:-1], made["token"] + "A", made["share"]["id"], "x" * 300, "😀"):

@@ -11,7 +11,7 @@ from aliquot.chat.errors import SharedPermissionMissing
 from aliquot.chat.sharing.contracts import SharedConversation, SharedMessage
 from aliquot.chat.sharing.errors import ShareEnded, ShareSuspended, TooLongToCopy, UnknownShare
 from aliquot.chat.sharing.service import Sharing, token_hash
-from aliquot.chat.sharing.store import ShareStore
+from aliquot.chat.sharing.store import ShareStore, title_of
 from aliquot.chat.store import ChatStore
 from aliquot.chat.tree.service import Tree
 from aliquot.identity.api import IdentityApi
@@ -59,8 +59,8 @@ class Opening:
         if reader is not None:
             await self._access.saw(tx, reader, "share", [m.id for m in messages])
         return SharedConversation(
-            conversation_id=row.id if share.message_id is None else None, title=self._chats.title(row.id, row.title), public=share.public,
-            live=share.message_id is None, may_write=share.may_write, items=[_shown(m, names) for m in messages],
+            conversation_id=row.id if share.message_id is None else None, title=self._chats.title(row.id, title_of(share, row)),
+            public=share.public, live=share.message_id is None, may_write=share.may_write, items=[_shown(m, names) for m in messages],
             next=str(messages[-1].id) if messages and start + limit < len(path) else None,
         )  # fmt: skip
 
@@ -74,7 +74,7 @@ class Opening:
         path = await self._tree.path(tx, row.id, share.message_id or row.head_id)
         if len(path) > self._limits.shared_copy_messages:
             return TooLongToCopy(f"It has {len(path):,} messages; at most {self._limits.shared_copy_messages:,} can be copied.")
-        title = self._chats.title(row.id, row.title)
+        title = self._chats.title(row.id, title_of(share, row))
         made = await self._conversations.create(tx, reader, "chat", client_id=None, title=title)
         await self._chats.carry(tx, made.id, await self._access.permissions_used(tx, row.id))
         head = await self._copied(tx, made.id, path)

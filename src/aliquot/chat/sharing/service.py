@@ -74,7 +74,8 @@ class Sharing:
         at, token = self._clock.now(), TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
         hours = wanted.expires_in_hours or (self._limits.share_hours if wanted.public else None)
         values = {
-            "id": new_id(), "conversation_id": row.id, "made_by": principal.id, "message_id": None if live else row.head_id,
+            "id": new_id(), "conversation_id": row.id, "made_by": principal.id,
+            "title": None if live else row.title, "message_id": None if live else row.head_id,
             "public": wanted.public, "may_write": wanted.may_write, "token_hash": token_hash(token), "created_at": at,
             "expires_at": at + timedelta(hours=hours) if hours is not None else None,
         }  # fmt: skip
@@ -125,7 +126,7 @@ class Sharing:
         owners = await self._identity.names(tx, {row.owner_id for row in rows})
         return [
             SharedWithMe(
-                share_id=row.id, conversation_id=row.conversation_id, title=self._chats.title(row.conversation_id, row.title),
+                share_id=row.id, conversation_id=row.conversation_id, title=self._chats.title(row.conversation_id, row.shown_title),
                 owner=owners.get(row.owner_id, ""), live=row.message_id is None, may_write=row.may_write, created_at=row.created_at,
                 expires_at=row.expires_at,
             )

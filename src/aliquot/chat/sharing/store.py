@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, delete, func, insert, or_, select, update
 
 from aliquot.chat.sharing.tables import conversation_share, conversation_share_person
 from aliquot.chat.tables import conversation, message
@@ -19,6 +19,11 @@ _people = conversation_share.join(conversation_share_person, _person.share_id ==
 def standing(at: datetime) -> ColumnElement[bool]:
     """Shares that are neither revoked nor expired."""
     return and_(_share.revoked_at.is_(None), or_(_share.expires_at.is_(None), _share.expires_at > at))
+
+
+def title_of(share: Any, row: Any) -> bytes | None:
+    """The sealed title a share shows of the conversation `row`: of the moment of sharing, unless it follows."""
+    return row.title if share.message_id is None else share.title  # type: ignore[no-any-return]
 
 
 class ShareStore:
@@ -67,9 +72,10 @@ class ShareStore:
         return [row.share_id for row in await tx.rows(delete(conversation_share_person).where(*of_these).returning(_person.share_id))]
 
     async def with_person(self, tx: Transaction, person_id: uuid.UUID, at: datetime, limit: int) -> Sequence[Row[Any]]:
-        """Standing shares with a person, newest first, of conversations that are not deleted; with the conversation's title."""
+        """Standing shares with a person, newest first, of conversations that are not deleted; `shown_title` as for `title_of`."""
         c = conversation.c
-        columns = (conversation_share, c.title, c.owner_id)
+        shown_title = case((_share.message_id.is_(None), c.title), else_=_share.title).label("shown_title")
+        columns = (conversation_share, shown_title, c.owner_id)
         joined = select(*columns).select_from(_people.join(conversation, c.id == _share.conversation_id))
         mine = (_person.person_id == person_id, standing(at), c.deleted_at.is_(None))
         return await tx.rows(joined.where(*mine).order_by(_share.id.desc()).limit(limit))
