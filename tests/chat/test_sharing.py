@@ -124,6 +124,7 @@ async def test_patient_data_suspends_public_links(model_site: Site, model_server
     await hear(scientist, (await scientist.post(f"/api/conversations/{old}/messages", json=body)).json()["run_id"])
     await model_site.services.chat.classification.run()
     assert await code(anonymous, "GET", f"/api/shared/{stored['token']}") == (403, "share_suspended")
+    assert "a file or a text whose content was not checked" in (await share(scientist, old, 409, public=True))["detail"]
     titled = await begun(scientist, "something else")
     link = await share(scientist, titled, public=True)
     assert (await scientist.patch(f"/api/conversations/{titled}", json={"title": "Patient John Smith"})).status_code == 200
