@@ -14,6 +14,8 @@ from aliquot.routing.contracts import PriorCall
 
 _WAITING = "Not done yet: waiting for a person's confirmation."
 _NOT_DONE = "Not done."
+_DENIED = " Do not try to get around this."
+"""After a refusal of the policy, for a language model alone: people are told the reason."""
 _ASKED_MAX = 4
 
 
@@ -91,6 +93,8 @@ class History:
             uses.append(ToolUse(call_id=call_id, name=use["name"], arguments=use["arguments"]))
             result = results.get(use["call_id"])
             text = str(result["text"]) if result is not None else _WAITING
+            if result is not None and result.get("error_code") == "denied":
+                text += _DENIED
             answers.append(ModelMessage(role="tool", call_id=call_id, text=text or _NOT_DONE, pinned=pinned))
         return tuple(uses), answers
 

@@ -19,7 +19,7 @@ def denied(call: Call, decision: Decision) -> CallReport:
         outcome="denied",
         summary=f"{ToolDenied.sentence} {why}",
         error_code=ToolDenied.code,
-        error_text=f"Denied by the policy: {why} Do not try to get around this.",
+        error_text=f"Denied by the policy: {why}",
         decision=decision,
     )
 
