@@ -29,6 +29,8 @@ async def test_without_a_model_a_dashboard_hides_what_is_not_in_it(site: Site) -
 
     assert "PCR-02" in str((await asked("Is PCR-02 ready?", "instrument-status"))["message"])
     assert "approval" not in await asked("Start PCR-STD-35 on PCR-02", "instrument-status")
+    said = (await asked("Start PCR-STD-35 on PCR-02", "instrument-status"))["message"]
+    assert "dashboard “instrument-status” does not offer this: start run" in str(said)
     assert "approval" in await asked("Start PCR-STD-35 on PCR-02", "run-control")
     assert (await asked("Is PCR-02 ready?", "none"))["code"] == "unknown_dashboard"
     session = await scientist.post("/chat", json={"message": "Is PCR-02 ready?", "dashboard": "none"})

@@ -5,6 +5,8 @@ import json
 import httpx2
 import psycopg
 
+from aliquot.chat import unaided
+from aliquot.routing.contracts import Route
 from tests.chat.conftest import ask, hear
 from tests.site import PASSWORD, Site
 
@@ -21,6 +23,12 @@ async def test_a_question_about_an_instrument_is_answered_from_the_tool(site: Si
     done = heard.of("done")[0]
     assert done["state"] == "done"
     assert 0.5 < done["confidence"] <= 1
+
+
+def test_a_laboratory_without_instruments_says_so() -> None:
+    asked = {"tool": "get_instrument_status", "arguments": {}, "probability": 1.0, "threshold": 0.5, "missing": ("instrument",)}
+    route = Route(**asked, explanation={"candidates": {"instrument": ["all"]}, "unknown": ["PCR-02"]})
+    assert unaided.reply("Is PCR-02 ready?", route, ()).startswith("No instruments are registered here yet.")
 
 
 async def test_a_follow_up_understands_the_conversation(site: Site) -> None:
@@ -89,6 +97,7 @@ async def test_a_viewer_s_wish_to_act_is_refused_in_words_and_on_the_record(site
         "/api/chat/tools", json={"name": "start_run", "arguments": {"instrument": "PCR-02", "protocol": "PCR-STD-35"}}
     )
     assert direct.status_code in (403, 404)
+    assert "get around" not in direct.text + heard.text  # that is said to a model alone
     assert direct.headers["content-type"] == "application/problem+json"
 
 
@@ -262,6 +271,10 @@ async def test_without_models_only_the_listed_name_is_accepted_and_nothing_costs
     assert [model["id"] for model in (await scientist.get("/v1/models")).json()["data"]] == ["aliquot"]
     answered = await scientist.post("/v1/chat/completions", json=body | {"model": "aliquot"})
     assert answered.json()["model"] == "aliquot"
+    said = [("user", "Is PCR-02 ready?"), ("assistant", "…"), ("user", "thanks"), ("assistant", "…"), ("user", "and HPLC-03?")]
+    leaning = {"model": "aliquot", "messages": [{"role": role, "content": text} for role, text in said]}
+    followed = (await scientist.post("/v1/chat/completions", json=leaning)).json()
+    assert "HPLC-03 (" in followed["choices"][0]["message"]["content"]
     nothing = {"input_tokens": 0, "output_tokens": 0, "cost": "0", "currency": "USD"}
     done = (await scientist.post("/api/chat/completion", json={"message": "Is PCR-02 ready?"})).json()
     assert done["usage"] == nothing

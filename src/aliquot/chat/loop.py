@@ -4,6 +4,7 @@ It only yields run events and fills the `Turn`; committing the outcome is `execu
 """
 
 from contextlib import aclosing
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from aliquot.chat import unaided
@@ -29,13 +30,15 @@ from aliquot.models.contracts import (
     ToolUseDone,
     ToolUseStart,
 )
-from aliquot.platform.db import Database
+from aliquot.platform.db import Database, Transaction
 from aliquot.platform.settings import Limits
 from aliquot.policy.contracts import Approval
 from aliquot.routing.api import RoutingApi
-from aliquot.routing.contracts import Route, RouteQuery
+from aliquot.routing.contracts import PriorCall, Route, RouteQuery
 from aliquot.tools.api import ToolsApi
 
+_BROUGHT_MAX = 10
+"""Earlier questions of a caller's own history that are read for their meaning."""
 _NOT_EXECUTED = frozenset({"rejected", "withdrawn", "expired"})
 
 
@@ -159,22 +162,36 @@ class AgentLoop:
             return await self._follow(turn, turn.steps[0])
         question = turn.messages[-1].content if turn.messages else ""
         names = tuple(info.name for info in self._tools.for_person(turn.principal, self._tools.dashboards.tools(turn.run.dashboard)))
-        history = History(turn.messages[:-1], turn.earlier)
-        now = self._clock.now().astimezone(self._zone)
-        query = RouteQuery(text=question, tools=names, prior=history.prior_calls(), earlier=history.asked_since(), now=now)
         async with self._db.begin() as tx:
-            route = await self._routing.route(tx, query)
+            route = await self._routing.route(tx, await self._query(tx, turn, question, names))
             suggestions = () if route.accepted else await self._routing.suggestions(tx, names)
         files = (await self._files.of(turn.messages[-1:])).get(turn.messages[-1].id, ()) if turn.messages else ()
         if files:
             turn.emitter.emit(NoticeGiven(code="file_not_read", text="There is no language model here that could read the attached files."))
-        if not route.accepted:
-            turn.close_with(received(files) if files else unaided.reply(question, route, suggestions))
+        mine = {info.name for info in self._tools.for_person(turn.principal)}
+        hidden = turn.run.dashboard if route.tool in mine and not route.permitted and (route.asks or route.accepted) else None
+        if not route.accepted or hidden is not None:
+            turn.close_with(received(files) if files else unaided.reply(question, route, suggestions, hidden_by=hidden))
             return None
         step = Step(n=0, tool_uses=_uses(route), source="router", state="answered", confidence=route.probability)
         turn.steps = [step]
         await self._save(turn, step)
         return await self._follow(turn, step)
+
+    async def _query(self, tx: Transaction, turn: Turn, question: str, names: tuple[str, ...]) -> RouteQuery:
+        """`question` with what it may lean on: the calls behind the messages, or, of messages a caller brought along, what they
+        would have led to here. Nothing is executed for them."""
+        history = History(turn.messages[:-1], turn.earlier)
+        now = self._clock.now().astimezone(self._zone)
+        query = RouteQuery(text=question, tools=names, prior=history.prior_calls(), earlier=history.asked_since(), now=now)
+        if any(message.run_id is not None for message in turn.messages[:-1] if message.role == "assistant"):
+            return query
+        query = replace(query, earlier=())
+        for said in [message.content for message in turn.messages[:-1] if message.role == "user"][-_BROUGHT_MAX:]:
+            route = await self._routing.route(tx, replace(query, text=said))
+            calls = [PriorCall(tool=str(one.tool), arguments=one.arguments) for one in (route, *route.also) if one.accepted]
+            query = replace(query, prior=(*query.prior, *calls), earlier=() if calls else (*query.earlier, said))
+        return query
 
     async def _follow(self, turn: Turn, step: Step) -> Approval | None:
         """Execute the router's (or a direct) calls; the tools' own renderings are the answer."""

@@ -14,10 +14,15 @@ _HELP = re.compile(r"(?:help(?: me)?|what can (?:you do|i ask(?: you)?)|what do 
 _REASONS = frozenset({"reason", "justification", "comment", "note", "why"})
 
 
-def reply(question: str, route: Route, suggestions: Sequence[str]) -> str:
-    """The answer to a question that was not followed. Nothing is invented, and what was named is named."""
+def reply(question: str, route: Route, suggestions: Sequence[str], *, hidden_by: str | None = None) -> str:
+    """The answer to a question that was not followed. Nothing is invented, and what was named is named.
+
+    `hidden_by` is the dashboard that leaves out what was asked for, when nothing else forbids it.
+    """
     if route.withdrawn:
         return "All right, nothing was done."
+    if hidden_by is not None:
+        return f"The dashboard “{hidden_by}” does not offer this: {_words(route.tool or '')}. Nothing was done; ask outside of it."
     if route.asks:
         return asked_back(route) if route.permitted else not_permitted(route)
     if route.unanswered:
@@ -47,6 +52,8 @@ def asked_back(route: Route) -> str:
         return f"There is no {noun} for {named} at the moment. Nothing was done."
     begin = f"There is no {noun} {unknown[0]} here. " if unknown else ""
     ask = f"Did you mean {' or '.join(near)}?" if near else f"Which {noun} do you mean?"
+    if slot == "instrument" and set(known) <= {"all"} and not near:
+        return "No instruments are registered here yet. `aliquot serve --demo` seeds an invented laboratory with simulated ones."
     if not known:
         return f"{begin}{ask} I know of none that fits."
     if len(known) == 1:
