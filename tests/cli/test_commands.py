@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import aliquot
-from aliquot.cli import backup, common, doctor, main
+from aliquot.cli import backup, common, main
 from aliquot.cli.main import app
 from aliquot.ledger.note import load_log_key
 from tests.conftest import Urls
@@ -186,7 +186,7 @@ def test_the_server_of_another_data_folder_is_not_taken_for_ours(folder: Path, m
 
     def answering(log: str | None) -> Result:
         document = {"status": "ok", "version": "1", "parts": {}} | ({} if log is None else {"log": log})
-        monkeypatch.setattr(doctor.httpx2, "get", lambda *_, **__: httpx2.Response(200, json=document))
+        monkeypatch.setattr(httpx2, "get", lambda *_, **__: httpx2.Response(200, json=document))
         return run("doctor")
 
     assert "✓ server: running, version 1" in answering(origin).stdout

@@ -11,7 +11,7 @@ from tests.chat.test_waits import MovedClock
 from tests.conftest import Urls
 from tests.site import Seeded, Site, running_site, seeded, seeded_urls  # noqa: F401 - fixtures
 
-START = {"name": "start_run", "arguments": {"instrument": "PCR-02", "protocol": "PCR-STD-35"}}
+START: dict[str, Any] = {"name": "start_run", "arguments": {"instrument": "PCR-02", "protocol": "PCR-STD-35"}}
 
 
 async def done(client: httpx2.AsyncClient, method: str, path: str, *statuses: int, **body: Any) -> Any:
