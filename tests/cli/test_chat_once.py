@@ -48,8 +48,11 @@ async def test_an_action_waits_with_exit_code_3_and_its_preview(site: Site, clie
     assert ended.code == 3
     assert "Confirmation needed: start_run" in ended.err
     assert "PCR-STD-35" in ended.err
-    assert re.search(r"Risk \d+ of 100 · expires \d\d:\d\d", ended.err)
+    assert re.search(r"Risk \d+ of 100 · expires \d\d:\d\d \S+", ended.err)
     assert "Sana Scientist (demo), in a login session" in ended.err
+    asked = await terminal.run("Start a run on PCR-02", ALIQUOT_TOKEN=token)
+    assert "Answer with its name" in asked.out
+    assert "aliquot chat -c" in asked.err
     ended = await terminal.run(START, "--json", ALIQUOT_TOKEN=token)
     assert ended.code == 3
     assert ended.document["approval"]["state"] == "pending"

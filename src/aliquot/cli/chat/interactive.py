@@ -106,7 +106,7 @@ class Interactive:
             who = one_line(item.get("requester_name", ""))
             self._screen.line(
                 f"{number}  {one_line(item.get('tool', ''))}: {one_line(summary, 200)} (asked by {who}, "
-                f"expires {local_time(item.get('expires_at'))}, {mine})"
+                f"expires {local_time(item.get('expires_at'), zone=True)}, {mine})"
             )
 
     def _decide(self, rest: str) -> None:

@@ -29,6 +29,10 @@ class Options:
     thinking: bool
 
 
+_ASKED_BACK = ("Answer with its name or number", "answer `yes` to choose it", "Your next message is taken as it")
+"""What the server says when it waits for a reply (`chat.unaided`)."""
+
+
 class Program:
     """One start of the command."""
 
@@ -61,6 +65,8 @@ class Program:
         if self._options.as_json:
             # Escaped to ASCII: nothing in it can reach the terminal as a control sequence.
             print(json.dumps(outcome.document()), flush=True)
+        elif outcome.runs and any(sign in outcome.runs[-1].answer for sign in _ASKED_BACK):
+            self._screen.note("To answer: aliquot chat -c YOUR_ANSWER")
         return outcome.exit_code
 
     def _stance(self) -> Stance:

@@ -187,7 +187,7 @@ def approval_lines(approval: dict[str, Any], said: str = "") -> list[str]:
         ]
     lines += [f"  Warning: {one_line(text)}" for text in _list(preview.get("warnings"))]
     lines += [f"  Why: {text}" for text in reasons(approval)]
-    lines.append(f"  Risk {one_line(decision.get('risk', '?'))} of 100 · expires {local_time(approval.get('expires_at'))}")
+    lines.append(f"  Risk {one_line(decision.get('risk', '?'))} of 100 · expires {local_time(approval.get('expires_at'), zone=True)}")
     lines.append(f"  Who decides: {who_decides(approval)}")
     return lines
 
@@ -229,14 +229,14 @@ def who_decides(approval: dict[str, Any]) -> str:
     return f"{one_line(approval.get('requester_name') or 'the requester')}, in a login session"
 
 
-def local_time(text: object) -> str:
-    """An RFC 3339 time in the time zone of this machine; the date is left out for today."""
+def local_time(text: object, *, zone: bool = False) -> str:
+    """An RFC 3339 time in the time zone of this machine, named with `zone`; the date is left out for today."""
     try:
         at = datetime.fromisoformat(str(text)).astimezone()
     except (ValueError, OverflowError, OSError):
         return one_line(text)
     today = datetime.now(UTC).astimezone().date() == at.date()
-    return at.strftime("%H:%M" if today else "%Y-%m-%d %H:%M")
+    return at.strftime("%H:%M" if today else "%Y-%m-%d %H:%M") + (f" {at.tzname()}" if zone else "")
 
 
 def _object(value: Any) -> dict[str, Any]:

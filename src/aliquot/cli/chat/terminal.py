@@ -96,7 +96,7 @@ class RichScreen(plain.Screen):
         parts += [Text(f"Why: {text}") for text in plain.reasons(approval)]
         decision = approval.get("decision")
         risk = one_line(decision.get("risk", "?")) if isinstance(decision, dict) else "?"
-        parts.append(Text(f"Risk {risk} of 100 · expires {plain.local_time(approval.get('expires_at'))}", style="dim"))
+        parts.append(Text(f"Risk {risk} of 100 · expires {plain.local_time(approval.get('expires_at'), zone=True)}", style="dim"))
         parts.append(Text(f"Who decides: {plain.who_decides(approval)}", style="dim"))
         title = Text(f"Confirmation needed: {one_line(approval.get('tool', ''))}")
         self._print(Panel(Group(*parts), title=title, title_align="left", border_style="yellow", expand=False))
