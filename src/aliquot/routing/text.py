@@ -22,6 +22,7 @@ class Token:
     end: int
 
 
+@lru_cache(maxsize=4_096)  # fitting asks for the same few values thousands of times
 def normalise(text: str) -> str:
     """Lower case, compatibility forms, one kind of dash and quote, single spaces; at most CHARS_MAX characters."""
     folded = unicodedata.normalize("NFKC", text[:CHARS_MAX]).translate(_DASHES).lower()

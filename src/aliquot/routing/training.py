@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from aliquot.routing import forms, gates, lexicon, out_of_scope
@@ -68,8 +69,7 @@ class Masking:
         named = {item: self.alias.get(slot, slot) for slot, item in _items(arguments) if self._names(slot, item)}
         mentions: list[Mention] = []
         for item, slot in (self._kinds | named).items():
-            pattern = rf"(?<![\w-]){re.escape(normalise(item))}(?![\w-])"
-            mentions += [Mention(slot, (item,), m.start(), m.end()) for m in re.finditer(pattern, plain)]
+            mentions += [Mention(slot, (item,), m.start(), m.end()) for m in _alone(item).finditer(plain)]
         mentions = _longest(mentions)
         return self.reason(masked(plain, mentions + unknown_codes(plain, mentions)))
 
@@ -104,6 +104,12 @@ def _longest(mentions: Iterable[Mention]) -> list[Mention]:
         if not any(mention.start < other.end and other.start < mention.end for other in kept):
             kept.append(mention)
     return kept
+
+
+@lru_cache(maxsize=1_024)
+def _alone(item: str) -> re.Pattern[str]:
+    """`item` as a word of its own."""
+    return re.compile(rf"(?<![\w-]){re.escape(normalise(item))}(?![\w-])")
 
 
 def rows(tools: Sequence[Tool]) -> list[Row]:
@@ -152,7 +158,8 @@ def _negatives(text: str) -> list[str]:
     ][:4]
 
 
-def variations(text: str, count: int = VARIATIONS) -> list[str]:
+@lru_cache(maxsize=4_096)
+def variations(text: str, count: int = VARIATIONS) -> Sequence[str]:
     """`text` and up to `count` ways of writing it differently: other words for the same, left-out articles, a slip of the keyboard."""
     chance = random.Random(zlib.crc32(text.encode()))  # noqa: S311 - variety, not secrecy
     result = [text]
