@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "map.md"
 LADDER = (
-    "cli", "demo", "web", "worker", "bootstrap.py", "admin", "chat", "routing", "lab", "tools", "documents", "models", "policy", "guard",
+    "cli", "demo", "web", "worker", "bootstrap", "admin", "chat", "routing", "lab", "tools", "documents", "models", "policy", "guard",
     "records", "identity", "ledger", "platform", "kernel",
 )  # fmt: skip
 

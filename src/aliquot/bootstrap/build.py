@@ -1,18 +1,10 @@
-"""The composition root: builds every service once, registers tools, jobs and loops, binds the doors that point upwards.
+"""Builds every service once and binds the doors that point upwards."""
 
-Nothing here decides anything; it only connects.
-"""
-
-import asyncio
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import structlog
 
 from aliquot.admin.api import AdminApi
+from aliquot.bootstrap.background import register_loops
+from aliquot.bootstrap.services import DatabaseUrls, Services
 from aliquot.chat.api import ChatApi
 from aliquot.chat.attachments.api import FileTools
 from aliquot.chat.emergency import ChatEmergency
@@ -23,7 +15,6 @@ from aliquot.chat.retained import RetainedConversations
 from aliquot.documents.api import DocumentsApi
 from aliquot.documents.contracts import Bounds
 from aliquot.identity.api import IdentityApi
-from aliquot.identity.contracts import Principal
 from aliquot.identity.restated import RestatedPeople
 from aliquot.kernel.clock import Clock, SystemClock
 from aliquot.lab.api import LabApi
@@ -35,13 +26,13 @@ from aliquot.lab.tools import lab_tools
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import RestatedRecords
 from aliquot.ledger.files import LogFiles
-from aliquot.ledger.jobs import register_log_chores, witnesses_of
+from aliquot.ledger.jobs import witnesses_of
 from aliquot.ledger.keys import LogKeys
 from aliquot.ledger.restated import Rechecker
 from aliquot.ledger.sequencer import Sequencer
 from aliquot.models.api import ModelsApi
 from aliquot.platform.blobs import Blobs
-from aliquot.platform.db import Database, Transaction
+from aliquot.platform.db import Database
 from aliquot.platform.jobs import Jobs
 from aliquot.platform.limits import Limiter
 from aliquot.platform.link import ValkeyLink
@@ -52,7 +43,6 @@ from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
 from aliquot.policy.bundles import read_source
-from aliquot.policy.contracts import Approval, ToolFacts
 from aliquot.policy.personal import PolicyPersonal
 from aliquot.policy.restated import RestatedActivations, RestatedApprovals, RestatedBundles, RestatedDecisions
 from aliquot.policy.retained import RetainedApprovals
@@ -67,67 +57,7 @@ from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import SignableKind
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
-from aliquot.tools.contracts import ToolContext
 from aliquot.tools.registry import Registry
-
-log = structlog.get_logger(__name__)
-
-_CANCELS = 5
-_CANCEL_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseUrls:
-    """The logins of the serving process: never the owner's."""
-
-    app: str
-    sequencer: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Services:
-    """Everything a process has; `app.state.services` in the web server."""
-
-    settings: Settings
-    clock: Clock
-    db: Database
-    sequencer_db: Database
-    vault: Vault
-    metrics: Metrics
-    limiter: Limiter
-    jobs: Jobs
-    loops: Loops
-    ledger: LedgerApi
-    log_keys: LogKeys
-    rechecker: Rechecker
-    sequencer: Sequencer
-    identity: IdentityApi
-    signatures: SignaturesApi
-    review: ReviewApi
-    erasure: ErasureApi
-    retention: RetentionApi
-    access: AccessApi
-    policy: PolicyApi
-    tools: ToolsApi
-    models: ModelsApi
-    lab: LabApi
-    routing: RoutingApi
-    chat: ChatApi
-    live: LiveApi
-    admin: AdminApi
-    link: ValkeyLink | None
-
-    async def describe_call(
-        self, tx: Transaction, principal: Principal, tool: str, arguments: dict[str, Any]
-    ) -> tuple[ToolFacts, dict[str, Any]]:
-        """What the policy is told about a hypothetical call (`POST /api/policy/explain`)."""
-        context = ToolContext(principal=principal, run_id=None, call_id="explain", idempotency_key="explain")
-        query = await self.tools.query(tx, context, tool, arguments)
-        return query.tool, query.facts
-
-    async def edit_call(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, arguments: dict[str, Any]) -> Approval:
-        """Puts a request with other arguments in the place of a pending one (`POST /api/approvals/{id}/edit`)."""
-        return await self.tools.edit(tx, principal, approval_id, arguments)
 
 
 def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock | None = None) -> Services:
@@ -170,7 +100,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
         review=_review(chat, identity, ledger, vault, limiter, clock, settings),
         admin=AdminApi(db, identity, models, tools, chat, limiter, settings.limits, metrics, clock),
     )  # fmt: skip
-    _register_loops(services)
+    register_loops(services)
     return services
 
 
@@ -263,99 +193,3 @@ def _restated(vault: Vault) -> Sequence[RestatedRecords]:
         RestatedPeople(vault), RestatedRuns(vault), RestatedDecisions(), RestatedApprovals(vault), RestatedBundles(vault),
         RestatedActivations(vault), RestatedChatRuns(vault),
     ]  # fmt: skip
-
-
-def _register_loops(services: Services) -> None:
-    loops, db = services.loops, services.db
-
-    async def advance_lab() -> None:
-        async with db.begin() as tx:
-            await services.lab.advance(tx)
-
-    async def expire_approvals() -> None:
-        async with db.begin() as tx:
-            await services.policy.bundles.activate_due(tx)
-        async with db.begin() as tx:
-            await services.policy.expire_due(tx)
-            await services.policy.resolve_in_flight(tx)
-
-    async def clean_identity() -> None:
-        async with db.begin() as tx:
-            await services.identity.clean(tx)
-
-    async def sweep_reservations() -> None:
-        await services.models.sweep()
-
-    async def apply_schedules() -> None:
-        await services.retention.apply()
-
-    services.chat.register_loops(loops)
-    services.live.register_loops(loops)
-    services.admin.register_loops(loops)
-    register_log_chores(loops, db, services.ledger, settings=services.settings, clock=services.clock, rechecker=services.rechecker)
-    loops.register("lab.advance", 1.0, advance_lab)
-    loops.register("policy.expire", 15.0, expire_approvals)
-    loops.register("identity.clean", 600.0, clean_identity)
-    loops.register("models.sweep", 60.0, sweep_reservations)
-    loops.register("records.erase", 10.0, services.erasure.resume)
-    loops.register("records.retention", 3_600.0, apply_schedules)
-
-
-class Background:
-    """Everything a serving process runs beside HTTP: sequencer, worker, loops, the writer of run events."""
-
-    def __init__(self, services: Services, *, alone: bool, worker: bool = True) -> None:
-        """`alone`: this process holds the data folder, so every lease of the database belongs to a dead process."""
-        self._services, self._alone, self._worker = services, alone, worker
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def start(self) -> None:
-        services = self._services
-        services.chat.start_background()
-        if self._alone:
-            await services.chat.own_all_runs()
-        self._tasks.append(asyncio.create_task(services.sequencer.run(), name="sequencer"))
-        if self._worker:
-            self._tasks.append(asyncio.create_task(_work(services.jobs), name="worker"))
-        if services.link is not None:
-            self._tasks.append(asyncio.create_task(services.link.work(), name="link"))
-        services.loops.start()
-        self._tasks.append(asyncio.create_task(services.models.warm(), name="warm models"))
-
-    async def stop(self) -> None:
-        services = self._services
-        await services.chat.stop()
-        await services.tools.drain(services.settings.shutdown_seconds)
-        await services.loops.stop()
-        await _end(self._tasks)
-        await services.models.close()
-        await services.db.close()
-        await services.sequencer_db.close()
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel, and cancel again what does not end: with the database away, the worker waits in its own shutdown."""
-    pending = set(tasks)
-    for _ in range(_CANCELS):
-        if not pending:
-            return
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
-    if pending:
-        log.warning("tasks_abandoned", tasks=sorted(task.get_name() for task in pending))
-
-
-async def _work(jobs: Jobs) -> None:
-    """The worker, again after a lost database."""
-    while True:
-        try:
-            await jobs.work()
-        except Exception as error:  # noqa: BLE001 - jobs stay in the database and are done later
-            log.warning("worker_interrupted", error=type(error).__name__)
-        await asyncio.sleep(1)
-
-
-def tlog_folder(settings: Settings) -> Path:
-    """Where the published log lies."""
-    return settings.data_dir / "tlog"
