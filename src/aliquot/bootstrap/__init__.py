@@ -4,7 +4,7 @@ Nothing here decides anything; it only connects.
 """
 
 from aliquot.bootstrap.background import Background
-from aliquot.bootstrap.build import build
 from aliquot.bootstrap.services import DatabaseUrls, Services
+from aliquot.bootstrap.wiring import build
 
 __all__ = ["Background", "DatabaseUrls", "Services", "build"]
