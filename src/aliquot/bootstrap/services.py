@@ -31,6 +31,7 @@ from aliquot.records.erasure.api import ErasureApi
 from aliquot.records.retention.api import RetentionApi
 from aliquot.records.review.api import ReviewApi
 from aliquot.records.signatures.api import SignaturesApi
+from aliquot.records.training.api import TrainingApi
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
 from aliquot.tools.contracts import ToolContext
@@ -63,6 +64,7 @@ class Services:
     sequencer: Sequencer
     identity: IdentityApi
     signatures: SignaturesApi
+    training: TrainingApi
     review: ReviewApi
     erasure: ErasureApi
     retention: RetentionApi

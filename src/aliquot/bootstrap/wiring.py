@@ -55,6 +55,8 @@ from aliquot.records.retention.contracts import RetainedKind
 from aliquot.records.review.api import ReviewApi
 from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import SignableKind
+from aliquot.records.training.api import TrainingApi, TrainingPersonal
+from aliquot.records.training.restated import RestatedTraining
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
 from aliquot.tools.registry import Registry
@@ -69,9 +71,8 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     sequencer = Sequencer(sequencer_db, files, key, clock)
     ledger = LedgerApi(vault, clock, wake=sequencer.wake, key=key, witnesses=witnesses_of(settings))
     identity = IdentityApi(vault, ledger, clock, settings, limiter=limiter)
-    signatures = SignaturesApi(identity=identity, ledger=ledger, vault=vault, clock=clock, settings=settings)
-    ledger.signature_lines = signatures.lines
-    policy = _policy(ledger, vault, clock, settings, limiter, signatures, identity)
+    training, signatures = _signatures(identity, ledger, vault, clock, settings)
+    policy = _policy(ledger, vault, clock, settings, limiter, signatures, identity, training)
     models = ModelsApi(settings, db, ledger, clock)
     lab = LabApi(ledger=ledger, clock=clock, settings=settings, vault=vault)
     registry = _registry(lab)
@@ -90,18 +91,32 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     policy.tell_undecided(chat.end_wait)
     retention, erasure = _records(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs)
     _bind_personal(erasure, ChatPersonal(chat, db, vault, ledger, clock), PolicyPersonal(db, vault), LabPersonal(db))
+    _bind_personal(erasure, TrainingPersonal(training, db))
     _bind_retained(retention, RetainedConversations(chat, tools, clock, settings), RetainedApprovals(), RetainedInstrumentRuns())
     rechecker = Rechecker(db, ledger, vault, clock, _restated(vault))
     services = Services(
         settings=settings, clock=clock, db=db, sequencer_db=sequencer_db, vault=vault, metrics=metrics, limiter=limiter, jobs=jobs,
         loops=loops, ledger=ledger, log_keys=key, rechecker=rechecker, sequencer=sequencer, identity=identity, signatures=signatures,
-        erasure=erasure, retention=retention, access=_access(chat, identity, ledger, vault, clock, settings), policy=policy, tools=tools,
+        training=training, erasure=erasure, retention=retention, policy=policy, tools=tools,
+        access=_access(chat, identity, ledger, vault, clock, settings),
         models=models, lab=lab, routing=routing, chat=chat, live=live, link=link,
         review=_review(chat, identity, ledger, vault, limiter, clock, settings),
         admin=AdminApi(db, identity, models, tools, chat, limiter, settings.limits, metrics, clock),
     )  # fmt: skip
     register_loops(services)
     return services
+
+
+def _signatures(
+    identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings
+) -> tuple[TrainingApi, SignaturesApi]:  # fmt: skip
+    """Training records, and signatures that may ask for them."""
+    training = TrainingApi(identity=identity, ledger=ledger, vault=vault, clock=clock, settings=settings)
+    signatures = SignaturesApi(
+        identity=identity, ledger=ledger, vault=vault, clock=clock, settings=settings, trainings=training.valid
+    )  # fmt: skip
+    ledger.signature_lines = signatures.lines
+    return training, signatures
 
 
 def _registry(lab: LabApi) -> Registry:
@@ -157,13 +172,14 @@ def _bind_personal(erasure: ErasureApi, *domains: PersonalData) -> None:
 
 
 def _policy(
-    ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings, limiter: Limiter, signatures: SignaturesApi, identity: IdentityApi
-) -> PolicyApi:
+    ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings, limiter: Limiter, signatures: SignaturesApi, identity: IdentityApi,
+    training: TrainingApi,
+) -> PolicyApi:  # fmt: skip
     """The policy, starting with the bundle of the settings. Raises BundleRefused."""
     decisions = ApprovalSignatures(signatures)
     return PolicyApi(
         ledger, vault, clock, settings, verify_signature=decisions, leave_signature=decisions.leave, limiter=limiter,
-        bundle_signatures=ActivationSignatures(signatures, identity),
+        bundle_signatures=ActivationSignatures(signatures, identity), trainings=training.valid,
         bundle=None if settings.policy_bundle is None else read_source(settings.policy_bundle),
     )  # fmt: skip
 
@@ -191,5 +207,5 @@ def _restated(vault: Vault) -> Sequence[RestatedRecords]:
     """Whose rows are compared with the log."""
     return [
         RestatedPeople(vault), RestatedRuns(vault), RestatedDecisions(), RestatedApprovals(vault), RestatedBundles(vault),
-        RestatedActivations(vault), RestatedChatRuns(vault),
+        RestatedActivations(vault), RestatedChatRuns(vault), RestatedTraining(vault),
     ]  # fmt: skip

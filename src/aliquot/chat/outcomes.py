@@ -10,7 +10,14 @@ from aliquot.chat.run_store import Step
 from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.problems import Problem
 
-_STATUS = {"arguments_invalid": 422, "unknown_tool": 404, "denied": 403, "tool_timeout": 504, "tool_unavailable": 503}
+_STATUS = {
+    "arguments_invalid": 422,
+    "unknown_tool": 404,
+    "denied": 403,
+    "training_expired": 403,
+    "tool_timeout": 504,
+    "tool_unavailable": 503,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +48,9 @@ def tool_outcome(answer: Answer, steps: Sequence[Step]) -> ToolOutcome:
         return _problem(500, Problem.code, Problem.sentence, run_id)
     if result["outcome"] == "ok":
         return ToolOutcome(status=200, document={"run_id": run_id, "result": json.loads(result["text"]), "rendered": result["rendered"]})
-    code = "denied" if result["outcome"] == "denied" else str(result.get("error_code") or "tool_failed")
+    code = str(result.get("error_code") or "tool_failed")
+    if result["outcome"] == "denied" and code != "training_expired":
+        code = "denied"
     members = {"reasons": result["reasons"]} if result.get("reasons") else {}
     return _problem(_STATUS.get(code, 409), code, str(result["text"]), run_id, **members)
 

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Collection
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -130,6 +130,8 @@ class SigningRule(BaseModel):
     """Meanings that have to be complete before."""
     roles: tuple[str, ...] = ()
     """Any of these roles is needed; none named, none needed."""
+    training: tuple[Annotated[str, Field(pattern=r"^(tool|protocol|instrument|topic):[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], ...] = ()
+    """All of these trainings have to be in date on the day of the signature: `topic:GMP`, `protocol:PCR-STD-35`."""
 
 
 _MEANINGS = ("authorship", "review", "approval", "responsibility", "rejection")

@@ -43,12 +43,14 @@ from aliquot.policy.contracts import (
     WaitForOther,
 )
 from aliquot.policy.counters import Counters
+from aliquot.policy.engine import Engine
 from aliquot.policy.errors import PolicyChanging, RecordedRefusal
 from aliquot.policy.inputs import seal_input
 from aliquot.policy.rules import Limit
 from aliquot.policy.service import Approvals, LeaveSignature
 from aliquot.policy.signable import SignableApprovals, SignableBundles
 from aliquot.records.signatures.contracts import SignableKind
+from aliquot.records.training.contracts import Trainings, nobody_trained, training_key
 
 _INPUT_KEY = "policy/input"
 _RELOADS = 3
@@ -60,18 +62,19 @@ class PolicyApi:
     def __init__(
         self, ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings, *, verify_signature: VerifySignature,
         continue_run: ContinueRun | None = None, bundle: BundleSource | None = None, leave_signature: LeaveSignature | None = None,
-        bundle_signatures: BundleSignatures | None = None, limiter: Limiter | None = None,
+        bundle_signatures: BundleSignatures | None = None, limiter: Limiter | None = None, trainings: Trainings = nobody_trained,
     ) -> None:  # fmt: skip
         """`bundle` is what the site starts with: the shipped one unless given. Raises BundleRefused for one that does not hold: there
         is no start without a policy.
 
         `continue_run` may be set later (bootstrap binds it to chat); until then no approval can be decided. Without
-        `bundle_signatures` no bundle can be activated.
+        `bundle_signatures` no bundle can be activated, and without `trainings` nobody has a training.
         """
         self._ledger = ledger
         self._vault = vault
         self._clock = clock
         self._settings = settings
+        self._trainings = trainings
         input_key = vault.derive(_INPUT_KEY)
         self.keeper = Keeper(vault, input_key, bundle or default_source(), settings.time_zone)
         limiter = limiter or Limiter(clock)
@@ -124,7 +127,9 @@ class PolicyApi:
         """
         await self.keeper.refresh(tx)
         engine = self.keeper.engine if bundle_id is None else await self.bundles.engine(tx, bundle_id)
-        return engine.evaluate(self._timed(Query(principal=principal, tool=tool, arguments=arguments, facts=facts)))
+        query = self._timed(Query(principal=principal, tool=tool, arguments=arguments, facts=facts))
+        supposed = "training_valid" in facts or principal.id.int == 0  # somebody who does not exist has no records
+        return engine.evaluate(query if supposed else await self._trained(tx, engine, query))
 
     async def decisions(
         self, tx: Transaction, *, user_id: uuid.UUID | None = None, decision: Verdict | None = None, limit: int = 50,
@@ -236,10 +241,19 @@ class PolicyApi:
     def _timed(self, query: Query) -> Query:
         return replace(query, facts=self.keeper.now_facts(self._clock.now()) | query.facts)
 
+    async def _trained(self, tx: Transaction, engine: Engine, query: Query) -> Query:
+        """The query with the person's trainings of today, where this bundle asks for any."""
+        if not engine.bundle.asks_training(query.tool.name):
+            return query
+        trainings, fact = await self._trainings(tx, query.principal.id), "training_valid"
+        facts = {fact: training_key("tool", query.tool.name) in trainings} if fact in engine.bundle.facts else {}
+        return replace(query, trainings=trainings, facts=query.facts | facts)
+
     async def _decided(self, tx: Transaction, query: Query, *, spend: bool = True) -> tuple[Decision, uuid.UUID]:
         """The answer of the bundle in force, logged; and the id of its log entry. `spend`: count what is allowed at once."""
         for _ in range(_RELOADS):
-            engine, serial, timed = self.keeper.engine, self.keeper.serial, self._timed(query)
+            engine, serial = self.keeper.engine, self.keeper.serial
+            timed = await self._trained(tx, engine, self._timed(query))
             decision = engine.evaluate(timed)
             limits = engine.bundle.rules.limits_on(timed) if decision.decision != "deny" else []
             if not limits:

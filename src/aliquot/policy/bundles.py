@@ -17,6 +17,7 @@ import cedarpy
 from aliquot.kernel.canonical import content_hash
 from aliquot.policy.reachability import unreachable
 from aliquot.policy.rules import OBLIGATIONS, Rules, parse_rules
+from aliquot.records.training.contracts import CODE_PATTERN
 
 SetName = Literal["authz", "obligations", "risk"]
 FactType = Literal["Bool", "String", "Long"]
@@ -33,6 +34,7 @@ RESERVED_IDS = frozenset(
 
 _SETS: tuple[SetName, ...] = ("authz", "obligations", "risk")
 _ANNOTATIONS: dict[SetName, str | None] = {"authz": None, "obligations": "obligation", "risk": "weight"}
+_TRAINING = re.compile(rf"tool|protocol|instrument|(tool|protocol|instrument|topic):{CODE_PATTERN}")
 _POLICY_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DECLARED = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*)\?\s*:\s*(Bool|String|Long)\s*$")
 _MAX_CHARS = 2_000_000
@@ -76,6 +78,8 @@ class PolicyInfo:
     text: str
     obligation: str | None = None
     weight: int = 0
+    training: str = "tool"
+    """Of the obligation `training_valid`: in what. `tool`, `protocol` or `instrument` of the call, or one by name (`topic:GMP`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,8 @@ class Selection:
     authz: cedarpy.PolicySet
     duties: cedarpy.PolicySet
     """Obligations and risk weights in one set: one evaluation answers both."""
+    asks_training: bool
+    """Whether the answer can depend on the person's trainings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +108,10 @@ class Bundle:
     rules: Rules
     general: Selection
     by_tool: Mapping[str, Selection] = field(default_factory=dict)
+
+    def asks_training(self, tool: str) -> bool:
+        """Whether a decision about `tool` can depend on the person's trainings."""
+        return self.select(tool).asks_training or any("training_valid" in band.obligations for band in self.rules.bands)
 
     def select(self, tool: str) -> Selection:
         """The policies to evaluate for `tool`: the general ones and those whose scope names it."""
@@ -202,6 +212,9 @@ def _info(name: SetName, form: Mapping[str, Any]) -> PolicyInfo:
         raise BundleRefused(f"{name}: the policy {policy_id} is a forbid, which would hide other obligations")
     own = _ANNOTATIONS[name]
     value = annotations.pop(own, "") if own is not None else ""
+    training = annotations.pop("training", "tool") if value == "training_valid" else "tool"
+    if not _TRAINING.fullmatch(training):
+        raise BundleRefused(f"{name}: the policy {policy_id} names no usable @training (got {training!r})")
     if annotations:
         raise BundleRefused(f"{name}: the policy {policy_id} has an annotation nothing enforces: @{min(annotations)}")
     if name == "obligations" and value not in OBLIGATIONS:
@@ -209,8 +222,9 @@ def _info(name: SetName, form: Mapping[str, Any]) -> PolicyInfo:
     if name == "risk" and not re.fullmatch(r"\d{1,2}|100", value, re.ASCII):
         raise BundleRefused(f"{name}: the policy {policy_id} needs a @weight of 0 to 100 (got {value!r})")
     return PolicyInfo(
-        id=policy_id, text=text.strip(), obligation=value if name == "obligations" else None, weight=int(value) if name == "risk" else 0
-    )
+        id=policy_id, text=text.strip(), obligation=value if name == "obligations" else None, weight=int(value) if name == "risk" else 0,
+        training=training,
+    )  # fmt: skip
 
 
 def _tool_of(form: Mapping[str, Any]) -> str | None:
@@ -223,7 +237,9 @@ def _tool_of(form: Mapping[str, Any]) -> str | None:
 
 
 def _selection(authz: Mapping[str, dict[str, Any]], duties: Mapping[str, dict[str, Any]], tool: str | None) -> Selection:
-    return Selection(authz=_policy_set(_for_tool(authz, tool)), duties=_policy_set(_for_tool(duties, tool)))
+    said, owed = dict(_for_tool(authz, tool)), dict(_for_tool(duties, tool))
+    asks = '"training_valid"' in json.dumps([said, owed])  # as an obligation or as a fact
+    return Selection(authz=_policy_set(said.items()), duties=_policy_set(owed.items()), asks_training=asks)
 
 
 def _for_tool(forms: Mapping[str, dict[str, Any]], tool: str | None) -> Iterable[tuple[str, dict[str, Any]]]:

@@ -10,6 +10,9 @@ from aliquot.kernel.clock import Timestamp
 from aliquot.platform.db import Transaction
 from aliquot.records.signatures.contracts import Proof, SignableRecord
 
+TRAINING_EXPIRED = "training-expired"
+"""The id under which a decision says that a training is missing or out of date."""
+
 Effect = Literal["read", "write", "external", "instrument"]
 Verdict = Literal["allow", "deny", "confirm"]
 Band = Literal["low", "medium", "high"]
@@ -41,6 +44,9 @@ class Query:
     tainted: bool = False
     """Untrusted text (documents, tool results from outside) is in the context that led to this call."""
     run_id: uuid.UUID | None = None
+    trainings: frozenset[str] | None = None
+    """Keys of the person's trainings that are in date (`records.training`), where the bundle asks for any; None: not known, and then
+    the fact `training_valid` answers (golden cases, people who do not exist)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

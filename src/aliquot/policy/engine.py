@@ -13,9 +13,11 @@ import structlog
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
 from aliquot.policy.bundles import APPROVING, Bundle, BundleRefused, BundleSource, FactType, compile_bundle
-from aliquot.policy.contracts import Decision, Query, Reason, ToolFacts, Verdict
+from aliquot.policy.contracts import TRAINING_EXPIRED, Decision, Query, Reason, ToolFacts, Verdict
 from aliquot.policy.golden import ADMINISTRATION, golden_problems
 from aliquot.policy.rules import OBLIGATIONS
+from aliquot.records.training.contracts import training_key
+from aliquot.records.training.errors import missing_sentence
 
 log = structlog.get_logger(__name__)
 
@@ -93,8 +95,8 @@ class Engine:
         if more := set(self.bundle.rules.band(risk).obligations) - demanded:
             demanded |= more
             reasons.append(Reason(policy_id="risk-band", text="The risk of this is so high that more is needed."))
-        if "training_valid" in demanded and query.facts.get("training_valid") is not True:
-            return "deny", [Reason(policy_id="training-expired", text="The training record for this tool is not in date.")], risk, []
+        if "training_valid" in demanded and (untrained := self._untrained(query, obliging)):
+            return "deny", [Reason(policy_id=TRAINING_EXPIRED, text=missing_sentence(untrained))], risk, []
         if query.tool.gmp_critical and not demanded & APPROVING:
             demanded.add("sign")
             reasons.append(Reason(policy_id="gmp-never-automatic", text="A GMP-critical step is never done without a person."))
@@ -102,6 +104,16 @@ class Engine:
             demanded.add("confirm")
         verdict: Verdict = "confirm" if demanded & APPROVING else "allow"
         return verdict, reasons, risk, [name for name in OBLIGATIONS if name in demanded]
+
+    def _untrained(self, query: Query, obliging: Sequence[str]) -> tuple[str, ...]:
+        """What the person has no training in date for. A band of risk, which names none, asks for the tool's."""
+        asking = [self.bundle.policies[policy_id] for policy_id in obliging]
+        wanted = {_training_of(query, info.training) for info in asking if info.obligation == "training_valid"} or {
+            _training_of(query, "tool")
+        }
+        if query.trainings is None:
+            return () if query.facts.get("training_valid") is True else tuple(sorted(wanted))
+        return tuple(sorted(wanted - query.trainings))
 
     def _reasons(self, policy_ids: Sequence[str]) -> list[Reason]:
         return [Reason(policy_id=policy_id, text=self.bundle.policies[policy_id].text) for policy_id in policy_ids]
@@ -156,6 +168,8 @@ class Engine:
             "tool": query.tool.name,
             "via": query.principal.via,
         }
+        if query.trainings is not None:
+            value["trainings"] = sorted(query.trainings)
         try:
             data = canonical_json(value)
         except ValueError:
@@ -199,6 +213,15 @@ def _typed(values: Mapping[str, Any], declared: Mapping[str, FactType], what: st
             raise _BadInput(f"The {what} {name} is not a {kind}, so the answer is no.")
         found[name] = value
     return found
+
+
+def _training_of(query: Query, wanted: str) -> str:
+    """The key of a training that a policy asks for; of one that the call does not name, words that no key equals."""
+    kind, _, code = wanted.partition(":")
+    if not code:
+        found = query.tool.name if kind == "tool" else query.facts.get(kind) or query.arguments.get(kind)
+        code = found if isinstance(found, str) else ""
+    return training_key(kind, code) if code.strip() else f"{kind} (not known which)"
 
 
 def _fits(value: object, kind: FactType) -> bool:

@@ -19,6 +19,7 @@ def seal_input(vault: Vault, decision_id: uuid.UUID, query: Query) -> bytes | No
     value = {
         "arguments": query.arguments, "facts": query.facts, "permissions": sorted(person.permissions), "roles": sorted(person.roles),
         "tainted": bool(query.tainted), "via": person.via,
+        "trainings": None if query.trainings is None else sorted(query.trainings),
         "tool": [tool.name, tool.effect, sorted(tool.permissions), tool.schema_sha256, bool(tool.gmp_critical)],
     }  # fmt: skip
     try:
@@ -43,6 +44,7 @@ def open_input(vault: Vault, decision_id: uuid.UUID, person_id: uuid.UUID, seale
             name=name, effect=effect, permissions=tuple(permissions), schema_sha256=schema_sha256, gmp_critical=gmp_critical
         ),
         arguments=value["arguments"], facts=value["facts"], tainted=value["tainted"],
+        trainings=None if value.get("trainings") is None else frozenset(value["trainings"]),
     )  # fmt: skip
 
 

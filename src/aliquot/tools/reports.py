@@ -1,7 +1,7 @@
 """How a call that did not succeed is told: a sentence for the person, words for the model, a code for programs."""
 
 from aliquot.kernel.problems import Problem
-from aliquot.policy.contracts import Approval, Decision
+from aliquot.policy.contracts import TRAINING_EXPIRED, Approval, Decision
 from aliquot.tools.contracts import CallReport, ToolResult
 from aliquot.tools.errors import CallCancelled, ToolDenied, ToolFailed, ToolTimeout, ToolUnavailable
 from aliquot.tools.registry import Registered
@@ -18,7 +18,7 @@ def denied(call: Call, decision: Decision) -> CallReport:
         arguments=call.arguments,
         outcome="denied",
         summary=f"{ToolDenied.sentence} {why}",
-        error_code=ToolDenied.code,
+        error_code="training_expired" if decision.reasons[0].policy_id == TRAINING_EXPIRED else ToolDenied.code,
         error_text=f"Denied by the policy: {why}",
         decision=decision,
     )

@@ -34,6 +34,7 @@ from aliquot.records.signatures.rules import Rules
 from aliquot.records.signatures.service import Signing, content_aad, found, open_content
 from aliquot.records.signatures.statement import statement_aad
 from aliquot.records.signatures.views import Views
+from aliquot.records.training.contracts import Trainings, nobody_trained
 
 log = structlog.get_logger(__name__)
 
@@ -47,14 +48,17 @@ class SignaturesApi:
     counted and audited. The caller raises it afterwards.
     """
 
-    def __init__(self, *, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self, *, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings,
+        trainings: Trainings = nobody_trained,
+    ) -> None:  # fmt: skip
         self._ledger, self._vault, self._reason_chars = ledger, vault, settings.limits.signature_reason_chars
         self._rules = Rules(meanings=settings.signature_meanings, rules=settings.signing_rules)
         self._texts = AccountabilityTexts(ledger, clock, settings)
         self._authentication = Authentication(identity, clock, settings)
         self._signing = Signing(
             ledger=ledger, vault=vault, clock=clock, settings=settings, rules=self._rules, texts=self._texts,
-            authentication=self._authentication,
+            authentication=self._authentication, trainings=trainings,
         )  # fmt: skip
         self._views = Views(ledger, vault)
         self._kinds: dict[str, SignableKind] = {}
@@ -76,7 +80,10 @@ class SignaturesApi:
         return Signable(
             record_type=record.kind, record_id=record.id, version=record.version, part=record.part or None, sha256=record.sha256,
             title=record.title, bytes=len(record.content), components=components, continued=continued,
-            meanings=self._rules.requirements(record, given, signer_id=principal.id, roles=principal.roles, may_sign=may_sign),
+            meanings=self._rules.requirements(
+                record, given, signer_id=principal.id, roles=principal.roles, may_sign=may_sign,
+                trainings=await self._signing.trainings(tx, principal.id),
+            ),
             accountability_accepted=(await self._texts.shown(tx, principal)).accepted_at is not None,
         )  # fmt: skip
 

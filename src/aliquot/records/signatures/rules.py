@@ -8,6 +8,8 @@ from aliquot.kernel.problems import Problem
 from aliquot.platform.settings import SigningRule
 from aliquot.records.signatures.contracts import Requirement, SignableRecord
 from aliquot.records.signatures.errors import AlreadySigned, AuthorsOnly, RoleMissing, SelfVerification, SignedOtherwise, TooEarly
+from aliquot.records.training.contracts import training_key
+from aliquot.records.training.errors import TrainingExpired, missing_sentence
 
 AUTHORSHIP = "authorship"
 
@@ -33,8 +35,9 @@ class Rules:
         return found.get(kind) or found.get("*") or SigningRule(meaning=meaning)
 
     def refusal(
-        self, record: SignableRecord, given: Sequence[Given], meaning: str, *, signer_id: uuid.UUID, roles: Collection[str]
-    ) -> Problem | None:
+        self, record: SignableRecord, given: Sequence[Given], meaning: str, *, signer_id: uuid.UUID, roles: Collection[str],
+        trainings: frozenset[str],
+    ) -> Problem | None:  # fmt: skip
         """Why this person may not sign this version for `meaning`; None when they may. The right to sign itself is not judged here."""
         rule, own = self.of(record.kind, meaning), {one.meaning for one in given if one.signer_id == signer_id}
         wrote = signer_id in record.authors or AUTHORSHIP in own
@@ -49,6 +52,8 @@ class Rules:
             return SignedOtherwise()
         if rule.roles and not set(rule.roles).intersection(roles):
             return RoleMissing()
+        if untrained := tuple(sorted({training_key(*one.split(":", 1)) for one in rule.training} - trainings)):
+            return TrainingExpired(missing_sentence(untrained), missing=list(untrained))
         return TooEarly(missing=missing) if missing is not None else None
 
     def complete(self, kind: str, given: Sequence[Given], meaning: str) -> bool:
@@ -56,12 +61,13 @@ class Rules:
         return len(_signers(given, meaning)) >= self.of(kind, meaning).persons
 
     def requirements(
-        self, record: SignableRecord, given: Sequence[Given], *, signer_id: uuid.UUID, roles: Collection[str], may_sign: bool
-    ) -> tuple[Requirement, ...]:
+        self, record: SignableRecord, given: Sequence[Given], *, signer_id: uuid.UUID, roles: Collection[str], trainings: frozenset[str],
+        may_sign: bool,
+    ) -> tuple[Requirement, ...]:  # fmt: skip
         """Where every meaning stands, for one person."""
         shown = []
         for meaning in self.meanings:
-            refusal = self.refusal(record, given, meaning, signer_id=signer_id, roles=roles)
+            refusal = self.refusal(record, given, meaning, signer_id=signer_id, roles=roles, trainings=trainings)
             shown.append(
                 Requirement(
                     meaning=meaning, required=self.of(record.kind, meaning).persons, given=len(_signers(given, meaning)),

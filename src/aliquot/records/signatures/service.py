@@ -31,6 +31,7 @@ from aliquot.records.signatures.statement import (
     signature_statement,
     statement_aad,
 )
+from aliquot.records.training.contracts import Trainings
 
 
 class Signing:
@@ -38,10 +39,10 @@ class Signing:
 
     def __init__(
         self, *, ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings, rules: Rules, texts: AccountabilityTexts,
-        authentication: Authentication,
+        authentication: Authentication, trainings: Trainings,
     ) -> None:  # fmt: skip
         self._ledger, self._vault, self._clock, self._settings = ledger, vault, clock, settings
-        self._rules, self._texts, self._authentication = rules, texts, authentication
+        self._rules, self._texts, self._authentication, self.trainings = rules, texts, authentication, trainings
 
     async def sign(self, tx: Transaction, principal: Principal, wish: Wish, kind: SignableKind, record_id: str) -> uuid.UUID:
         """The id of the new signature. What needs no secret is judged first; the rules once more under the record's lock."""
@@ -111,7 +112,8 @@ class Signing:
 
     async def _judge(self, tx: Transaction, principal: Principal, record: SignableRecord, meaning: str) -> None:
         given = await self.standing(tx, record)
-        refusal = self._rules.refusal(record, given, meaning, signer_id=principal.id, roles=principal.roles)
+        trained = await self.trainings(tx, principal.id)
+        refusal = self._rules.refusal(record, given, meaning, signer_id=principal.id, roles=principal.roles, trainings=trained)
         if refusal is not None:
             raise refusal
 
