@@ -89,9 +89,8 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     _bind_signable(signatures, *policy.signable, *lab.signable, chat.signable)
     policy.continue_run, policy.wait_for_other, policy.keeper.tools = chat.continue_after, chat.wait_for_other, registry.names()
     policy.tell_undecided(chat.end_wait)
-    retention, erasure = _records(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs)
+    retention, erasure = _records(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs, training=training)
     _bind_personal(erasure, ChatPersonal(chat, db, vault, ledger, clock), PolicyPersonal(db, vault), LabPersonal(db))
-    _bind_personal(erasure, TrainingPersonal(training, db))
     _bind_retained(retention, RetainedConversations(chat, tools, clock, settings), RetainedApprovals(), RetainedInstrumentRuns())
     rechecker = Rechecker(db, ledger, vault, clock, _restated(vault))
     services = Services(
@@ -143,11 +142,12 @@ def _bind_signable(signatures: SignaturesApi, *kinds: SignableKind) -> None:
 
 
 def _records(
-    *, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, db: Database, jobs: Jobs
+    *, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, db: Database, jobs: Jobs, training: TrainingApi
 ) -> tuple[RetentionApi, ErasureApi]:  # fmt: skip
     """Retention, and erasures that it can stand against."""
     retention = RetentionApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db)
     erasure = ErasureApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs, obstacles=(retention,))
+    erasure.register(TrainingPersonal(training, db))
     return retention, erasure
 
 

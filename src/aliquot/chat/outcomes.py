@@ -11,13 +11,8 @@ from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.problems import Problem
 
 _STATUS = {
-    "arguments_invalid": 422,
-    "unknown_tool": 404,
-    "denied": 403,
-    "training_expired": 403,
-    "tool_timeout": 504,
-    "tool_unavailable": 503,
-}
+    "arguments_invalid": 422, "unknown_tool": 404, "denied": 403, "training_expired": 403, "tool_timeout": 504, "tool_unavailable": 503,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
