@@ -3,6 +3,8 @@
 The owner may do everything. People it is shared with may read, or read and write, while the share stands and they hold every
 permission that was used in the conversation; who opened it in an emergency may read for a while. Everybody else learns nothing, not
 even that it exists.
+
+Rights are checked without a trace by `conversation`, `by_id` and `run`; an opening is recorded, unless it is the owner's.
 """
 
 import uuid
@@ -18,12 +20,16 @@ from aliquot.chat.store import ChatStore
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import parse_id
-from aliquot.kernel.problems import InvalidInput
-from aliquot.platform.db import Transaction
+from aliquot.kernel.problems import InvalidInput, Problem
+from aliquot.ledger.api import LedgerApi
+from aliquot.ledger.contracts import AuditEvent, RecordRef
+from aliquot.platform.db import Database, Transaction
 from aliquot.records.access.contracts import Way
 from aliquot.tools.api import ToolsApi
 
 Need = Literal["read", "write", "own"]
+Door = Literal["conversation", "messages", "tree", "files", "run", "events", "socket", "search", "export"]
+"""By which way somebody opened a conversation: the reason of `conversation.opened`."""
 
 
 class Saw(Protocol):
@@ -52,8 +58,11 @@ CLIENT_ID_CHARS = 255
 class Access:
     """Finds conversations and runs for a person, with the right that is needed."""
 
-    def __init__(self, chats: ChatStore, runs: RunStore, shares: ShareStore, tools: ToolsApi, clock: Clock) -> None:
+    def __init__(
+        self, *, chats: ChatStore, runs: RunStore, shares: ShareStore, tools: ToolsApi, db: Database, ledger: LedgerApi, clock: Clock
+    ) -> None:
         self._chats, self._runs, self._shares, self._tools, self._clock = chats, runs, shares, tools, clock
+        self._db, self._ledger = db, ledger
         self.saw: Saw = unrecorded
         self.granted: Granted = _never
 
@@ -62,22 +71,46 @@ class Access:
 
         Raises UnknownConversation; ConversationReadOnly, NotTheOwner or SharedPermissionMissing for people it is shared with.
         """
-        check_reference(reference)
-        known = parse_id(reference)
-        row = await self._chats.find_own(tx, principal.id, reference, known, lock=lock)
-        if row is None and known is None:
-            raise UnknownConversation
-        return row if row is not None else await self.by_id(tx, principal, known, need, lock=lock)
+        row = await self._named(tx, principal, reference, lock=lock)
+        await self._require(tx, principal, row, need)
+        return row
 
     async def by_id(
         self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID | None, need: Need, *, lock: bool = False
     ) -> Any:
-        """The same by UUID alone."""
+        """The same by UUID alone: what a person calls their own conversations plays no part."""
         row = await self._chats.by_id(tx, conversation_id, lock=lock)
         if row is None:
             raise UnknownConversation
         await self._require(tx, principal, row, need)
         return row
+
+    async def opening(self, tx: Transaction, principal: Principal, reference: str, door: Door) -> Any:
+        """As `conversation` for reading, recorded as `conversation.opened`, refused openings too."""
+        row = await self._named(tx, principal, reference, lock=False)
+        await self._open(tx, principal, row, door)
+        return row
+
+    async def opening_by_id(self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID, door: Door) -> Any:
+        """The same by UUID alone."""
+        row = await self._chats.by_id(tx, conversation_id)
+        if row is None:
+            raise UnknownConversation
+        await self._open(tx, principal, row, door)
+        return row
+
+    async def opening_run(self, tx: Transaction, principal: Principal, run_id: uuid.UUID, door: Door) -> Any:
+        """A run, as `run`; recorded as `opening` is."""
+        row, found = await self._run(tx, run_id)
+        try:
+            await self._open(tx, principal, found, door)
+        except UnknownConversation:
+            raise UnknownRun from None
+        return row
+
+    async def opened(self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID, door: Door) -> None:
+        """Record that a person was given something of somebody else's conversation."""
+        await self._record(tx, principal, conversation_id, door, None)
 
     async def seen(self, tx: Transaction, principal: Principal, found: Conversation, owner_id: uuid.UUID) -> Conversation:
         """`found` as this person sees it: where its owner keeps it and what they call it is the owner's alone."""
@@ -94,15 +127,51 @@ class Access:
 
     async def run(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> tuple[Any, Any]:
         """A run and its conversation, for whoever may read the conversation. Raises UnknownRun, SharedPermissionMissing."""
-        row = await self._runs.get(tx, run_id)
-        found = await self._chats.by_id(tx, row.conversation_id) if row is not None else None
-        if row is None or found is None:
-            raise UnknownRun
+        row, found = await self._run(tx, run_id)
         try:
             await self._require(tx, principal, found, "read")
         except UnknownConversation:
             raise UnknownRun from None
         return row, found
+
+    async def _named(self, tx: Transaction, principal: Principal, reference: str, *, lock: bool) -> Any:
+        """My client id first, else the UUID, whoever owns it."""
+        check_reference(reference)
+        known = parse_id(reference)
+        row = await self._chats.find_own(tx, principal.id, reference, known, lock=lock)
+        if row is None and known is not None:
+            row = await self._chats.by_id(tx, known, lock=lock)
+        if row is None:
+            raise UnknownConversation
+        return row
+
+    async def _run(self, tx: Transaction, run_id: uuid.UUID) -> tuple[Any, Any]:
+        row = await self._runs.get(tx, run_id)
+        found = await self._chats.by_id(tx, row.conversation_id) if row is not None else None
+        if row is None or found is None:
+            raise UnknownRun
+        return row, found
+
+    async def _open(self, tx: Transaction, principal: Principal, row: Any, door: Door) -> None:
+        if row.owner_id == principal.id:
+            return
+        try:
+            await self._require(tx, principal, row, "read")
+        except Problem as problem:
+            async with self._db.begin() as lasting:  # `tx` is rolled back when the refusal leaves it
+                await self._record(lasting, principal, row.id, door, problem)
+            raise
+        await self._record(tx, principal, row.id, door, None)
+
+    async def _record(self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID, door: Door, refused: Problem | None) -> None:
+        await self._ledger.append(
+            tx,
+            AuditEvent(
+                action="conversation.opened", actor=str(principal.id), via=principal.via, ip=principal.ip,
+                record=RecordRef(type="conversation", id=str(conversation_id)), outcome="ok" if refused is None else "denied",
+                reason=door if refused is None else f"{door},{refused.code}",
+            ),
+        )  # fmt: skip
 
     async def _require(self, tx: Transaction, principal: Principal, row: Any, need: Need) -> None:
         if row.owner_id == principal.id:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from aliquot.chat.access import Access, Granted, Need, Saw
+from aliquot.chat.access import Access, Granted, Saw
 from aliquot.chat.attachments.api import AttachmentsApi, FileTools
 from aliquot.chat.audience import RECHECK_SECONDS, Audience
 from aliquot.chat.contracts import Answer, RunFailed, Started, StoredEvent
@@ -94,15 +94,15 @@ class ChatApi:
         self.events: Bus[StoredEvent] = Bus("run:", link, lambda _, data: self._runs.unpack(data))
         bus = self.events
         self._writer = RunEventWriter(db, self._runs, bus, owner, metrics.run_events.inc)
+        shares = ShareStore()
+        self.access = Access(chats=self._chats, runs=self._runs, shares=shares, tools=tools, db=db, ledger=ledger, clock=clock)
         signed = SignedBranches(signatures, self._chats)
-        self.attachments = AttachmentsApi(files, self._find, signed.require_unsigned, db, vault, ledger, limiter, jobs, clock, settings)
+        self.attachments = AttachmentsApi(files, self.access, signed.require_unsigned, db, vault, ledger, limiter, jobs, clock, settings)
         loop = self._loop(models, routing, tools, clock)
         self._executor = Executor(
             db=db, chats=self._chats, runs=self._runs, writer=self._writer, loop=loop, recovery=Recovery(db, self._runs, tools),
             identity=identity, policy=policy, ledger=ledger, clock=clock, metrics=metrics, waits=waits, owner=owner,
         )  # fmt: skip
-        shares = ShareStore()
-        self.access = Access(self._chats, self._runs, shares, tools, clock)
         self.tree = Tree(self._chats, TreeStore(), self.access, identity, ledger)
         self._audience = Audience(db, self.access, identity)
         self.conversations = Conversations(self._chats, self.access, ledger, clock, settings.limits, signed.require_never_signed)
@@ -132,14 +132,11 @@ class ChatApi:
             clock=clock, limits=self._settings.limits, zone=ZoneInfo(self._settings.time_zone),
         )  # fmt: skip
 
-    async def _find(self, tx: Transaction, principal: Principal, reference: str, need: Need) -> Any:
-        return await self.conversations.find(tx, principal, reference, need)
-
     def _opening(self, shares: ShareStore, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock) -> Opening:
         self.classification = Classification(self._db, self._chats, shares, self._jobs)
         return Opening(
             store=shares, sharing=self.sharing, chats=self._chats, conversations=self.conversations, tree=self.tree, access=self.access,
-            identity=identity, ledger=ledger, vault=vault, clock=clock, limits=self._settings.limits,
+            files=self.attachments.files, identity=identity, ledger=ledger, vault=vault, clock=clock, limits=self._settings.limits,
         )  # fmt: skip
 
     def record_reads(self, saw: Saw, granted: Granted) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from aliquot.chat.access import Access, Need, check_reference
+from aliquot.chat.access import Access, Door, Need, check_reference
 from aliquot.chat.contracts import Conversation, ConversationKind, Message
 from aliquot.chat.errors import ClientIdTaken, ConversationClosed, RestoreExpired, UnknownConversation
 from aliquot.chat.store import ChatStore
@@ -41,6 +41,14 @@ class Conversations:
         ConversationReadOnly or SharedPermissionMissing (all 403).
         """
         return await self._access.conversation(tx, principal, reference, need)
+
+    async def by_id(self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID, need: Need) -> Any:
+        """The same by UUID alone: for whoever found the conversation by something in it."""
+        return await self._access.by_id(tx, principal, conversation_id, need)
+
+    async def opening(self, tx: Transaction, principal: Principal, reference: str, door: Door) -> Any:
+        """As `find` for reading; recorded, unless the owner opens it."""
+        return await self._access.opening(tx, principal, reference, door)
 
     async def open_or_create(
         self, tx: Transaction, principal: Principal, reference: str | None, kind: ConversationKind, first_message: str
@@ -87,7 +95,7 @@ class Conversations:
         return self._chats.open_conversation(row), made
 
     async def get(self, tx: Transaction, principal: Principal, reference: str) -> Conversation:
-        row = await self.find(tx, principal, reference, "read")
+        row = await self.opening(tx, principal, reference, "conversation")
         return await self._access.seen(tx, principal, self._chats.open_conversation(row), row.owner_id)
 
     async def rename(self, tx: Transaction, principal: Principal, reference: str, title: str) -> Conversation:
@@ -141,7 +149,7 @@ class Conversations:
         self, tx: Transaction, principal: Principal, reference: str, limit: int, before: tuple[datetime, uuid.UUID] | None
     ) -> list[Message]:
         """Newest first."""
-        row = await self.find(tx, principal, reference, "read")
+        row = await self.opening(tx, principal, reference, "messages")
         found = await self._chats.list_messages(tx, row.id, limit, before)
         await self._access.saw(tx, principal, "read", [m.id for m in found])
         return found

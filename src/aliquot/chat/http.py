@@ -167,7 +167,7 @@ async def end_session(session_id: str, services: ServicesDep, person: Person) ->
 @router.get("/api/runs/{run_id}")
 async def run_state(run_id: str, services: ServicesDep, person: Person) -> Run:
     async with services.db.begin() as tx:
-        return await services.chat.runs.run(tx, person, _run_id(run_id))
+        return await services.chat.runs.opening(tx, person, _run_id(run_id), "run")
 
 
 @router.get("/api/runs/{run_id}/events")
@@ -186,12 +186,12 @@ async def run_events(
         if not last_event_id.isdecimal() or int(last_event_id) > _SEQ_MAX:
             raise InvalidInput("Last-Event-ID: a run event's number")
         after = int(last_event_id)
+    async with services.db.begin() as tx:
+        await services.chat.runs.opening(tx, person, key, "events")
     if "application/json" in request.headers.get("accept", ""):
         events = await services.chat.runs.wait_for_events(person, key, after, wait)
         body = b'{"events":[' + b",".join(b'{"type":"%s",%s' % (e.kind.encode(), e.payload[1:]) for e in events) + b"]}"
         return Response(body, media_type="application/json")
-    async with services.db.begin() as tx:
-        await services.chat.runs.run(tx, person, key)
     return stream(services.chat, key, _encoder(request, "events"), after=after, reader=person)
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
-from aliquot.chat.access import Access
+from aliquot.chat.access import Access, Door
 from aliquot.chat.attachments.service import Attachments
 from aliquot.chat.audience import Audience
 from aliquot.chat.contracts import TERMINAL, Conversation, Message, Regenerate, Run, Started, StartRun, StartToolCall, StoredEvent
@@ -205,6 +205,10 @@ class RunService:
     async def run(self, tx: Transaction, principal: Principal, run_id: uuid.UUID) -> Run:
         """A run of a conversation this person may read."""
         return run_view((await self._access.run(tx, principal, run_id))[0])
+
+    async def opening(self, tx: Transaction, principal: Principal, run_id: uuid.UUID, door: Door) -> Run:
+        """The same; recorded, unless it is in a conversation of one's own."""
+        return run_view(await self._access.opening_run(tx, principal, run_id, door))
 
     async def events(self, tx: Transaction, principal: Principal, run_id: uuid.UUID, after: int) -> list[StoredEvent]:
         """A page of the run's log."""

@@ -36,7 +36,10 @@ class SignableConversations:
         return str((await self._conversations.find(tx, principal, reference, need="read")).id)
 
     async def current(self, tx: Transaction, principal: Principal, record_id: str, part: str | None) -> SignableRecord:
-        conversation = await self._conversations.find(tx, principal, record_id, need="read")
+        known = parse_id(record_id)
+        if known is None:
+            raise NotFound
+        conversation = await self._conversations.by_id(tx, principal, known, "read")
         head = conversation.head_id if part is None else parse_id(part)
         if part is not None and head is None:
             raise NotFound

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from aliquot.chat.access import Access
 from aliquot.chat.attachments.jobs import AttachmentJobs
 from aliquot.chat.attachments.links import Links
-from aliquot.chat.attachments.service import Attachments, Find, RequireUnsigned
+from aliquot.chat.attachments.service import Attachments, RequireUnsigned
 from aliquot.chat.attachments.store import AttachmentStore
 from aliquot.chat.attachments.telling import FileReader
 from aliquot.chat.attachments.uploads import Uploads
@@ -31,12 +32,12 @@ class FileTools:
 
 
 class AttachmentsApi:
-    """Wires the parts; `find` finds a conversation for a person (`Conversations.find`)."""
+    """Wires the parts."""
 
     def __init__(
         self,
         tools: FileTools,
-        find: Find,
+        access: Access,
         require_unsigned: RequireUnsigned,
         db: Database,
         vault: Vault,
@@ -52,7 +53,7 @@ class AttachmentsApi:
             db=db, store=store, blobs=blobs, scanner=tools.scanner, jobs=jobs, ledger=ledger, limits=limits, clock=clock
         )
         self.files = Attachments(
-            store=store, blobs=blobs, find=find, jobs=self.jobs, links=Links(vault, limits.attachment_link_seconds), ledger=ledger,
+            store=store, blobs=blobs, access=access, jobs=self.jobs, links=Links(vault, limits.attachment_link_seconds), ledger=ledger,
             limits=limits, clock=clock, require_unsigned=require_unsigned,
         )  # fmt: skip
         self.uploads = Uploads(

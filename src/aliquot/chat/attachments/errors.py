@@ -52,6 +52,10 @@ class FileWaiting(Conflict):
     retryable = True
 
 
+class FileNotScanned(Conflict):
+    code, sentence = "file_not_scanned", "This file was never scanned for malware, so it is not given to everybody."
+
+
 class FileGone(Problem):
     code, status, sentence = "file_gone", 410, "This file was deleted."
 

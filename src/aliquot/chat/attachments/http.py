@@ -86,7 +86,7 @@ async def download(attachment_id: str, services: ServicesDep, person: Person) ->
     """The file, always as a download."""
     async with services.db.begin() as tx:
         found = await services.chat.attachments.files.download(tx, person, parse_id(attachment_id))
-    return await _file(services, found)
+    return await file_response(services.chat, found)
 
 
 @router.post("/api/attachments/{attachment_id}/link")
@@ -115,7 +115,7 @@ async def follow_link(
         if not who.may("chat.use"):
             raise UnknownAttachment
         found = await services.chat.attachments.files.download(tx, who, found_id)
-    return await _file(services, found)
+    return await file_response(services.chat, found)
 
 
 async def _take(
@@ -137,9 +137,9 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
         raise UploadCut from None
 
 
-async def _file(services: AttachmentServices, found: Attachment) -> Response:
+async def file_response(chat: ChatApi, found: Attachment) -> Response:
     """The answer, begun only when the first piece could be opened: until then there is still a proper refusal."""
-    pieces = services.chat.attachments.files.content(found)
+    pieces = chat.attachments.files.content(found)
     first = await anext(pieces)
     headers = {
         "Content-Disposition": content_disposition(found.file_name), "X-Content-Type-Options": "nosniff",

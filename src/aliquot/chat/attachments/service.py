@@ -1,14 +1,16 @@
 """Attachments of people and messages: who may see, bind, download and delete them."""
 
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
-from aliquot.chat.access import Need
+from aliquot.chat.access import Access
 from aliquot.chat.attachments.contracts import Attachment, Link
 from aliquot.chat.attachments.errors import (
     FileGone,
     FileInfected,
+    FileNotScanned,
     FileWaiting,
     NotTheAuthor,
     NotTheUploader,
@@ -29,8 +31,8 @@ from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.platform.blobs import Blobs
 from aliquot.platform.db import Transaction
 from aliquot.platform.settings import Limits
+from aliquot.platform.vault import Erased
 
-Find = Callable[[Transaction, Principal, str, Need], Awaitable[Any]]
 RequireUnsigned = Callable[[Transaction, uuid.UUID, uuid.UUID], Awaitable[None]]
 """Raises MessageSigned for (conversation, message) when the message is in a branch that somebody signed."""
 
@@ -43,7 +45,7 @@ class Attachments:
         *,
         store: AttachmentStore,
         blobs: Blobs,
-        find: Find,
+        access: Access,
         require_unsigned: RequireUnsigned,
         jobs: AttachmentJobs,
         links: Links,
@@ -51,7 +53,7 @@ class Attachments:
         limits: Limits,
         clock: Clock,
     ) -> None:
-        self._store, self._blobs, self._find, self._jobs, self._links = store, blobs, find, jobs, links
+        self._store, self._blobs, self._access, self._jobs, self._links = store, blobs, access, jobs, links
         self._ledger, self._most, self._clock = ledger, limits.attachments_per_message, clock
         self._require_unsigned = require_unsigned
 
@@ -61,7 +63,13 @@ class Attachments:
 
     async def of_message(self, tx: Transaction, principal: Principal, message_id: uuid.UUID | None) -> list[Attachment]:
         """The files of a message, in their order. Raises UnknownMessage."""
-        row = await self._message(tx, principal, message_id, write=False)
+        row = await self._store.message(tx, message_id)
+        if row is None:
+            raise UnknownMessage
+        try:
+            await self._access.opening_by_id(tx, principal, row.conversation_id, "files")
+        except UnknownConversation:
+            raise UnknownMessage from None
         return [self._view(found) for found in await self._store.of_message(tx, row.id)]
 
     async def delete(self, tx: Transaction, principal: Principal, attachment_id: uuid.UUID | None) -> None:
@@ -101,7 +109,7 @@ class Attachments:
 
         Raises UnknownMessage, NotTheAuthor, MessageSigned, TooManyAttachments.
         """
-        row = await self._message(tx, principal, message_id, write=True, lock=lock)
+        row = await self._own_message(tx, principal, message_id, lock=lock)
         await self._require_unsigned(tx, row.conversation_id, row.id)
         if len(await self._store.of_message(tx, row.id)) >= self._most:
             raise TooManyAttachments(f"A message can have {self._most} files.")
@@ -122,6 +130,33 @@ class Attachments:
             raise FileWaiting
         await self._audit(tx, principal, row, "attachment.downloaded")
         return self._view(row)
+
+    async def of_messages(self, tx: Transaction, message_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Attachment]]:
+        """The files of messages whose reader was admitted by a share, per message; not those of people who were erased."""
+        found: dict[uuid.UUID, list[Attachment]] = {}
+        for message_id, rows in (await self._store.of_messages(tx, message_ids)).items():
+            for row in rows:
+                with suppress(Erased):
+                    found.setdefault(message_id, []).append(self._view(row))
+        return found
+
+    async def shared(
+        self, tx: Transaction, attachment_id: uuid.UUID | None, shown: Collection[uuid.UUID], *, public: bool
+    ) -> tuple[Attachment, uuid.UUID]:
+        """A file for whoever a share admitted, and which of the messages `shown` names it. The caller records the download.
+
+        Raises UnknownAttachment, FileGone, FileInfected, FileWaiting; FileNotScanned where everybody may come (`public`).
+        """
+        row = await self._store.get(tx, attachment_id)
+        named_by = [] if row is None else [m.id for m in await self._store.messages_of(tx, row.id) if m.id in shown]
+        if row is None or not named_by:
+            raise UnknownAttachment
+        _require_kept(row)
+        if row.state == "quarantined":
+            raise FileWaiting
+        if public and row.state != "clean":
+            raise FileNotScanned
+        return self._view(row), named_by[0]
 
     def content(self, attachment: Attachment) -> AsyncGenerator[bytes, None]:
         """The bytes of a file whose download was allowed."""
@@ -150,23 +185,21 @@ class Attachments:
     async def _readable(self, tx: Transaction, principal: Principal, attachment_id: uuid.UUID) -> bool:
         for conversation_id in await self._store.conversations_of(tx, attachment_id):
             try:
-                await self._find(tx, principal, str(conversation_id), "read")
+                await self._access.by_id(tx, principal, conversation_id, "read")
             except (UnknownConversation, Forbidden):
                 continue
             return True
         return False
 
-    async def _message(
-        self, tx: Transaction, principal: Principal, message_id: uuid.UUID | None, *, write: bool, lock: bool = False
-    ) -> Any:
+    async def _own_message(self, tx: Transaction, principal: Principal, message_id: uuid.UUID | None, *, lock: bool) -> Any:
         row = await self._store.message(tx, message_id, lock=lock)
         if row is None:
             raise UnknownMessage
         try:
-            await self._find(tx, principal, str(row.conversation_id), "write" if write else "read")
+            await self._access.by_id(tx, principal, row.conversation_id, "write")
         except UnknownConversation:
             raise UnknownMessage from None
-        if write and row.author_id != principal.id:
+        if row.author_id != principal.id:
             raise NotTheAuthor
         return row
 

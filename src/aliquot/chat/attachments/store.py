@@ -72,6 +72,15 @@ class AttachmentStore:
             select(attachment).select_from(joined).where(_m.message_id == message_id, _a.deleted_at.is_(None)).order_by(_m.n, _a.id)
         )
 
+    async def of_messages(self, tx: Transaction, message_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Row[Any]]]:
+        """The same of several messages at once."""
+        joined = attachment.join(message_attachment, _m.attachment_id == _a.id)
+        of_these = select(attachment, _m.message_id).select_from(joined).where(_m.message_id.in_(message_ids), _a.deleted_at.is_(None))
+        found: dict[uuid.UUID, list[Row[Any]]] = {}
+        for row in await tx.rows(of_these.order_by(_m.n, _a.id)):
+            found.setdefault(row.message_id, []).append(row)
+        return found
+
     async def conversations_of(self, tx: Transaction, attachment_id: uuid.UUID) -> list[uuid.UUID]:
         """Where it is bound."""
         joined = message_attachment.join(message, message.c.id == _m.message_id)

@@ -70,7 +70,7 @@ class Exports:
 
     async def _gather(self, tx: Transaction, principal: Principal, reference: str, options: Options) -> tuple[Callable[[], bytes], str]:
         """What makes the file, with everything read; and the file's name."""
-        row = await self._conversations.find(tx, principal, reference, "read")
+        row = await self._conversations.opening(tx, principal, reference, "export")
         found = self._chats.open_conversation(row)
         if await self._store.count(tx, row.id) > self._settings.limits.export_messages:
             raise ExportTooLarge

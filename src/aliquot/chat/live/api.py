@@ -90,7 +90,7 @@ class LiveApi:
         """The conversation; None when the first message will make it."""
         async with self._db.begin() as tx:
             try:
-                found: uuid.UUID = (await self._chat.conversations.find(tx, principal, reference, "read")).id
+                found: uuid.UUID = (await self._chat.conversations.opening(tx, principal, reference, "socket")).id
             except UnknownConversation:
                 if parse_id(reference) is not None:
                     raise
@@ -198,13 +198,15 @@ class LiveApi:
             if principal.must_change or not principal.may(PERMISSION):
                 return NOT_ALLOWED, None
             connection.principal = principal
-            reference = connection.reference if room is None else str(room.conversation_id)
-            found = await self._chat.conversations.find(tx, principal, reference, "read")
+            if room is not None:
+                await self._chat.conversations.by_id(tx, principal, room.conversation_id, "read")
+                return None, None
+            found: uuid.UUID = (await self._chat.conversations.find(tx, principal, connection.reference, "read")).id
         except Unauthenticated:
             return LOGGED_OUT, None
         except (UnknownConversation, Forbidden):
             return (None if room is None else NO_CONVERSATION), None
-        return None, (found.id if room is None else None)
+        return None, found
 
     async def _look(self) -> None:
         """Runs that were started in other processes and whose announcement did not come."""

@@ -111,6 +111,7 @@ class Search:
                     await self._access.require_permissions(tx, principal, row.id)
                 except SharedPermissionMissing:
                     continue
+                await self._access.opened(tx, principal, row.id, "search")
                 seen[row.id] = await self._access.seen(tx, principal, conversation, row.owner_id)
         return seen
 

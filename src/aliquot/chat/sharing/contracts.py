@@ -56,8 +56,24 @@ class MadeShare:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedFile:
+    """A file of a shared message."""
+
+    id: uuid.UUID
+    file_name: str
+    file_type: str
+    file_size: int
+    """Bytes."""
+    mime_type: str
+    sha256: str
+    file_url: str = field(repr=False)
+    """Where the link downloads it."""
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SharedMessage:
-    """A message as shared: without runs, tool calls and files."""
+    """A message as shared: without runs and tool calls."""
 
     id: uuid.UUID
     role: Literal["user", "assistant"]
@@ -67,6 +83,7 @@ class SharedMessage:
     """The author's name; public links do not say it."""
     incomplete: bool
     citations: Sequence[dict[str, Any]]
+    attachments: Sequence[SharedFile]
     imported: bool
     """It comes from a file somebody imported: nobody here wrote or answered it, and its citations are claims."""
 

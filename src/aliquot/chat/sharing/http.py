@@ -8,6 +8,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import Field
 
 from aliquot.chat.api import ChatApi
+from aliquot.chat.attachments.http import file_response
 from aliquot.chat.contracts import Conversation
 from aliquot.chat.sharing.contracts import MadeShare, NewShare, Share, SharedConversation, SharedWithMe
 from aliquot.chat.sharing.errors import UnknownShare
@@ -121,6 +122,23 @@ async def open_share(
             services.identity.flood_count_address(address)
         raise opened
     return opened
+
+
+@router.get("/api/shared/{token}/attachments/{attachment_id}")
+async def download_shared(
+    request: Request, token: str, attachment_id: str, services: ServicesDep, reader: Annotated[Principal | None, Depends(_perhaps)]
+) -> Response:
+    """A file of a message the link shows, always as a download."""
+    address = address_of(request)
+    if reader is None:
+        services.identity.flood_check_address(address)
+    async with services.db.begin() as tx:
+        found = await services.chat.opening.file(tx, reader, token, address, parse_id(attachment_id))
+    if isinstance(found, Problem):
+        if reader is None:
+            services.identity.flood_count_address(address)
+        raise found
+    return await file_response(services.chat, found)
 
 
 @router.post("/api/shared/{token}/copy", status_code=201)

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from aliquot.chat.access import Access
+from aliquot.chat.attachments.contracts import Attachment
+from aliquot.chat.attachments.service import Attachments
 from aliquot.chat.contracts import Conversation, Message
 from aliquot.chat.conversations import Conversations
 from aliquot.chat.errors import SharedPermissionMissing
-from aliquot.chat.sharing.contracts import SharedConversation, SharedMessage
+from aliquot.chat.sharing.contracts import SharedConversation, SharedFile, SharedMessage
 from aliquot.chat.sharing.errors import ShareEnded, ShareSuspended, TooLongToCopy, UnknownShare
 from aliquot.chat.sharing.service import Sharing, token_hash
 from aliquot.chat.sharing.store import ShareStore, title_of
@@ -33,10 +35,10 @@ class Opening:
 
     def __init__(
         self, *, store: ShareStore, sharing: Sharing, chats: ChatStore, conversations: Conversations, tree: Tree, access: Access,
-        identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, limits: Limits,
+        files: Attachments, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, limits: Limits,
     ) -> None:  # fmt: skip
         self._store, self._sharing, self._chats, self._conversations, self._tree = store, sharing, chats, conversations, tree
-        self._access, self._identity, self._ledger, self._vault = access, identity, ledger, vault
+        self._access, self._files, self._identity, self._ledger, self._vault = access, files, identity, ledger, vault
         self._clock, self._limits = clock, limits
 
     async def open(
@@ -54,15 +56,36 @@ class Opening:
                 return InvalidInput("after: this message is not part of what is shared")
             start = path.index(after) + 1
         messages = await self._tree.opened(tx, path[start : start + limit])
+        files = await self._files.of_messages(tx, [m.id for m in messages])
         names = {} if share.public else await self._identity.names(tx, {m.author_id for m in messages if m.author_id is not None})
         await self._audit(tx, reader, address, share, None)
         if reader is not None:
             await self._access.saw(tx, reader, "share", [m.id for m in messages])
         return SharedConversation(
             conversation_id=row.id if share.message_id is None else None, title=self._chats.title(row.id, title_of(share, row)),
-            public=share.public, live=share.message_id is None, may_write=share.may_write, items=[_shown(m, names) for m in messages],
+            public=share.public, live=share.message_id is None, may_write=share.may_write,
+            items=[_shown(m, names, [_file(f, token) for f in files.get(m.id, ())]) for m in messages],
             next=str(messages[-1].id) if messages and start + limit < len(path) else None,
         )  # fmt: skip
+
+    async def file(
+        self, tx: Transaction, reader: Principal | None, token: str, address: str, attachment_id: uuid.UUID | None
+    ) -> Attachment | Problem:
+        """Allow the download of a file of a message the share shows, and record it. Other files are not there (UnknownAttachment)."""
+        found = await self._admitted(tx, reader, token, address)
+        if isinstance(found, Problem):
+            return found
+        share, row = found
+        path = set(await self._tree.path(tx, row.id, share.message_id or row.head_id))
+        try:
+            file, message_id = await self._files.shared(tx, attachment_id, path, public=share.public)
+        except Problem as problem:
+            await self._audit(tx, reader, address, share, problem, "share.file_downloaded")
+            return problem
+        await self._audit(tx, reader, address, share, None, "share.file_downloaded", f"attachment:{file.id}")
+        if reader is not None:
+            await self._access.saw(tx, reader, "share", [message_id])
+        return file
 
     async def copy(self, tx: Transaction, reader: Principal, token: str, address: str) -> Conversation | Problem:
         """A new conversation of the reader with the branch the share shows. What others wrote stays under their keys and their names;
@@ -142,14 +165,15 @@ class Opening:
         return not active or await self._sharing.not_public(tx, row) is not None
 
     async def _audit(
-        self, tx: Transaction, reader: Principal | None, address: str, share: Any, problem: Problem | None, action: str = "share.opened"
-    ) -> None:
+        self, tx: Transaction, reader: Principal | None, address: str, share: Any, problem: Problem | None, action: str = "share.opened",
+        what: str | None = None,
+    ) -> None:  # fmt: skip
         await self._ledger.append(
             tx,
             AuditEvent(
                 action=action, actor=str(reader.id) if reader else "anonymous", via=reader.via if reader else "link", ip=address,
                 record=RecordRef(type="conversation", id=str(share.conversation_id)), outcome="ok" if problem is None else "denied",
-                reason=f"share:{share.id}" + (f",{problem.code}" if problem is not None else ""),
+                reason=",".join(part for part in (f"share:{share.id}", what, problem.code if problem is not None else None) if part),
             ),
         )  # fmt: skip
 
@@ -160,9 +184,16 @@ def _imported(message: Message) -> dict[str, Any]:
     return {} if mark is None else {"imported": {"at": mark.get("at")} if isinstance(mark, dict) else {}}
 
 
-def _shown(message: Message, names: dict[uuid.UUID, str]) -> SharedMessage:
+def _file(file: Attachment, token: str) -> SharedFile:
+    return SharedFile(
+        id=file.id, file_name=file.file_name, file_type=file.file_type, file_size=file.file_size, mime_type=file.mime_type,
+        sha256=file.sha256, file_url=f"/api/shared/{token}/attachments/{file.id}", state=file.state,
+    )  # fmt: skip
+
+
+def _shown(message: Message, names: dict[uuid.UUID, str], files: Sequence[SharedFile]) -> SharedMessage:
     return SharedMessage(
         id=message.id, role=message.role, content=message.content, created_at=message.created_at, incomplete=message.incomplete,
         author=names.get(message.author_id) if message.author_id else None, citations=message.citations,
-        imported="imported" in message.metadata,
+        imported="imported" in message.metadata, attachments=files,
     )  # fmt: skip

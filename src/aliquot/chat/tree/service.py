@@ -39,7 +39,7 @@ class Tree:
         self, tx: Transaction, principal: Principal, reference: str, limit: int, after: tuple[datetime, uuid.UUID] | None
     ) -> tuple[uuid.UUID | None, list[Node]]:
         """The head and a page of nodes, in the order of writing. Raises UnknownConversation."""
-        row = await self._access.conversation(tx, principal, reference, "read")
+        row = await self._access.opening(tx, principal, reference, "tree")
         rows = await self._store.nodes(tx, row.id, limit, after)
         return row.head_id, [Node(**found._asdict()) for found in rows]
 
@@ -67,7 +67,7 @@ class Tree:
         self, tx: Transaction, principal: Principal, reference: str, end: uuid.UUID | None, limit: int, before: uuid.UUID | None
     ) -> list[Message]:
         """The messages from `end` (None: the head) towards the root, newest first; the following page begins above `before`."""
-        row = await self._access.conversation(tx, principal, reference, "read")
+        row = await self._access.opening(tx, principal, reference, "messages")
         start = before or end or row.head_id
         path = (await self._store.path(tx, row.id, start, limit + (1 if before else 0)))[::-1]
         if start is not None and not path:
