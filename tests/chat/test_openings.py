@@ -52,7 +52,8 @@ async def openings(site: Site, action: str, conversation: str) -> Counter[tuple[
     async with site.services.db.begin() as tx:
         rows = await tx.rows(
             text(
-                "WITH found AS (SELECT convert_from(body, 'UTF8')::jsonb AS e FROM audit_event WHERE action = :action AND record_id = :record) "
+                "WITH found AS (SELECT convert_from(body, 'UTF8')::jsonb AS e FROM audit_event "
+                "WHERE action = :action AND record_id = :record) "
                 "SELECT e->>'actor' AS actor, e->>'outcome' AS outcome, e->>'reason' AS reason FROM found"
             ),
             {"action": action, "record": conversation},
