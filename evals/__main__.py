@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import machine
-from evals import routing
+from evals import intent, routing
 
 TARGET = Path(__file__).parent.parent / "docs" / "evals.md"
 
@@ -17,14 +17,16 @@ def main(path: str | None) -> None:
     if data is None or not data.is_dir():
         print("no evaluation data given (make eval DATA=../shared/data): only the self-written sets are measured")
         data = None
-    rows: list[dict[str, Any]] = routing.rows(data)
+    rows: list[dict[str, Any]] = [*routing.rows(data), *intent.rows(data)]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = [
         "# Evaluations",
         "",
         f"`make eval DATA=../shared/data` on {datetime.now(UTC):%Y-%m-%d}, {machine()}. Every figure with its n and, in brackets, its 95 % interval.",
         "",
-        *(sets for sets in routing.SETS.splitlines()),
+        *routing.SETS.splitlines(),
+        "",
+        *intent.SETS.splitlines(),
         "",
         "| " + " | ".join(columns) + " |",
         "|" + "---|" * len(columns),

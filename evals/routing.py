@@ -112,11 +112,11 @@ def rows(data_path: Path | None) -> list[dict[str, Any]]:
     for part in ("held", "look", "test", "dev"):
         chosen = [n for n, question in enumerate(own) if question.part == part]
         result += _judge(part, [own[n] for n in chosen], [routes[n] for n in chosen])
-    result.append(_row("start time", f"{fitted:.2f} s", 1, "-", "one core; training included"))
+    result.append(row("start time", f"{fitted:.2f} s", 1, "-", "one core; training included"))
     p50, p95 = np.percentile(latencies, [50, 95])
-    result.append(_row("decision p50 / p95", f"{p50:.1f} / {p95:.1f} ms", len(latencies), "20 ms (budget, p95)", "vocabulary cached"))
+    result.append(row("decision p50 / p95", f"{p50:.1f} / {p95:.1f} ms", len(latencies), "20 ms (budget, p95)", "vocabulary cached"))
     for name, measure in (("MetaTool", _metatool), ("CLINC150", _clinc)):
-        result += measure(data_path) if data_path is not None else [_row(name, "skipped", 0, "-", "no data path given")]
+        result += measure(data_path) if data_path is not None else [row(name, "skipped", 0, "-", "no data path given")]
     return result
 
 
@@ -167,13 +167,13 @@ def _judge(part: str, asked: Sequence[Question], routes: Sequence[Route]) -> lis
     share = f"{len(outside) / len(asked):.0%} out of scope"
     before = {name: f"{figure} before" for name, figure in _BEFORE.get(part, {}).items()}
     return [
-        _row(f"{part}: right tool and arguments, of answerable", *_rate(answerable, "right"), before.get("right", "-"), "exact arguments"),
-        _row(f"{part}: followed, of answerable", *_rate(answerable, "right", "wrong"), before.get("coverage", "-"), "at the threshold"),
-        _row(f"{part}: wrong, of followed", *_rate(followed, "wrong"), before.get("wrong", "-"), share),
-        _row(f"{part}: out-of-scope followed", *_rate(outside, "right", "wrong"), before.get("outside", "-"), ""),
-        _row(f"{part}: out-of-scope asked back", *_rate(outside, "asked", "asked in vain"), before.get("back", "-"), "instead of declined"),
-        _row(f"{part}: asked back where wanted", *_rate(back, "asked"), "-", ""),
-        _row(f"{part}: actions proposed wrongly", str(len(acted)), len(asked), "-", "each would still need a confirmation"),
+        row(f"{part}: right tool and arguments, of answerable", *_rate(answerable, "right"), before.get("right", "-"), "exact arguments"),
+        row(f"{part}: followed, of answerable", *_rate(answerable, "right", "wrong"), before.get("coverage", "-"), "at the threshold"),
+        row(f"{part}: wrong, of followed", *_rate(followed, "wrong"), before.get("wrong", "-"), share),
+        row(f"{part}: out-of-scope followed", *_rate(outside, "right", "wrong"), before.get("outside", "-"), ""),
+        row(f"{part}: out-of-scope asked back", *_rate(outside, "asked", "asked in vain"), before.get("back", "-"), "instead of declined"),
+        row(f"{part}: asked back where wanted", *_rate(back, "asked"), "-", ""),
+        row(f"{part}: actions proposed wrongly", str(len(acted)), len(asked), "-", "each would still need a confirmation"),
     ]
 
 
@@ -193,7 +193,7 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _row(name: str, measured: str, n: int, baseline: str, notes: str) -> dict[str, Any]:
+def row(name: str, measured: str, n: int, baseline: str, notes: str) -> dict[str, Any]:
     return {"name": name, "measured": measured, "n": n, "baseline": baseline, "notes": notes}
 
 
@@ -201,7 +201,7 @@ def _metatool(data: Path) -> list[dict[str, Any]]:
     """Zero-shot: the tool whose description a query fits, among 199, by the router's own model trained on the descriptions."""
     folder = data / "tools" / "metatool"
     if not folder.is_dir():
-        return [_row("MetaTool", "skipped", 0, "-", "not in the data folder")]
+        return [row("MetaTool", "skipped", 0, "-", "not in the data folder")]
     described: dict[str, str] = json.loads((folder / "plugin_des.json").read_text("utf-8"))
     with (folder / "all_clean_data_half.csv").open(encoding="utf-8", newline="") as file:
         asked = [(row["Query"], row["Tool"]) for row in csv.DictReader(file)]
@@ -214,14 +214,14 @@ def _metatool(data: Path) -> list[dict[str, Any]]:
         first, fifth = first + (ranking[:1] == [tool]), fifth + (tool in ranking)
     n = len(asked)
     return [
-        _row(
+        row(
             "MetaTool, zero-shot from descriptions: top-1",
-            _share(first, n),
+            share(first, n),
             n,
             ".368 (TF-IDF to descriptions)",
             "199 tools, 1 in 10 queries",
         ),
-        _row("MetaTool, zero-shot from descriptions: top-5", _share(fifth, n), n, ".532 (TF-IDF to descriptions)", ""),
+        row("MetaTool, zero-shot from descriptions: top-5", share(fifth, n), n, ".532 (TF-IDF to descriptions)", ""),
     ]
 
 
@@ -229,7 +229,7 @@ def _clinc(data: Path) -> list[dict[str, Any]]:
     """Few-shot: ten utterances of each of 150 intents, none of them out of scope, against the validation part."""
     path = data / "router" / "clinc150" / "data_full_train_val.json"
     if not path.is_file():
-        return [_row("CLINC150", "skipped", 0, "-", "not in the data folder")]
+        return [row("CLINC150", "skipped", 0, "-", "not in the data folder")]
     parts: dict[str, list[list[str]]] = json.loads(path.read_text("utf-8"))
     taken: dict[str, int] = {}
     train: list[Row] = []
@@ -246,10 +246,10 @@ def _clinc(data: Path) -> list[dict[str, Any]]:
     n = len(inside)
     notes = f"threshold {model.threshold:.2f}, read off the training rows"
     return [
-        _row("CLINC150, 10 per intent: accuracy in scope", _share(right, n), n, ".930 (SVM on all 100 per intent)", "150 intents"),
-        _row("CLINC150, 10 per intent: followed", _share(len(routed), n), n, "-", notes),
-        _row("CLINC150, 10 per intent: wrong, of followed", _share(len(routed) - sum(routed), len(routed)), len(routed), "-", ""),
-        _row("CLINC150: out-of-scope refused", _share(refused, len(outside)), len(outside), ".145 (SVM)", "none of it in training"),
+        row("CLINC150, 10 per intent: accuracy in scope", share(right, n), n, ".930 (SVM on all 100 per intent)", "150 intents"),
+        row("CLINC150, 10 per intent: followed", share(len(routed), n), n, "-", notes),
+        row("CLINC150, 10 per intent: wrong, of followed", share(len(routed) - sum(routed), len(routed)), len(routed), "-", ""),
+        row("CLINC150: out-of-scope refused", share(refused, len(outside)), len(outside), ".145 (SVM)", "none of it in training"),
     ]  # fmt: skip
 
 
@@ -257,7 +257,7 @@ def _best(ranking: tuple[tuple[str, float], ...]) -> str:
     return next((name for name, _ in ranking if name != "none"), "none")
 
 
-def _share(hits: int, n: int) -> str:
+def share(hits: int, n: int) -> str:
     if n == 0:
         return "-"
     low, high = wilson(hits, n)

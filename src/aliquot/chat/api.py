@@ -119,7 +119,7 @@ class ChatApi:
             db=db, chats=self._chats, runs=self._runs, access=self.access, tree=self.tree, audience=self._audience,
             conversations=self.conversations, executor=self._executor,
             writer=self._writer, bus=bus, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
-            files=self.attachments.files, owner=owner,
+            files=self.attachments.files, classify=routing.intent, owner=owner,
         )  # fmt: skip
         self.signable: SignableKind = SignableConversations(self.conversations, self._chats, settings.limits.signed_messages)
         self._clock = clock

@@ -89,6 +89,7 @@ class Calls:
             run_id=turn.run_id,
             call_id=use["call_id"],
             idempotency_key=f"{turn.run_id}:{step.n}:{index}",
+            intent=turn.run.intent,
         )
         only = self._tools.dashboards.tools(turn.run.dashboard)
         report = await self._tools.call(context, use["name"], use["arguments"], only=only, tainted=turn.tainted)

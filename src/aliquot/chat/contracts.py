@@ -14,6 +14,7 @@ from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Timestamp
 from aliquot.kernel.money import Money
 from aliquot.policy.contracts import Approval
+from aliquot.routing.contracts import IntentName
 
 RunState = Literal["queued", "running", "waiting_approval", "done", "failed", "cancelled"]
 RunKind = Literal["chat", "tool", "continue"]
@@ -219,6 +220,10 @@ class Run:
     finished_at: Timestamp | None
     model: str | None
     usage: RunUsage
+    intent: IntentName | None = None
+    """What the message asks for; None for a direct tool call."""
+    intent_confidence: float | None = None
+    """Calibrated probability of the likeliest class; below the confidence that is asked for, `intent` is `undecided`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

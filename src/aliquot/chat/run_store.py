@@ -174,11 +174,12 @@ class RunStore:
         waits = update(run).where(run.c.id == run_id, run.c.state == "waiting_approval")
         await tx.execute(waits.values(approval_id=approval_id))
 
-    async def dashboard_of(self, tx: Transaction, conversation_id: uuid.UUID, question_id: uuid.UUID) -> str | None:
-        """The dashboard a question was asked in."""
-        asked = select(run.c.dashboard).where(run.c.conversation_id == conversation_id, run.c.user_message_id == question_id)
-        name: str | None = await tx.scalar(asked.order_by(run.c.created_at).limit(1))
-        return name
+    async def asked_with(self, tx: Transaction, conversation_id: uuid.UUID, question_id: uuid.UUID) -> dict[str, Any]:
+        """The dashboard a question was asked in and what it was taken to ask for, as values of another run for it."""
+        columns = (run.c.dashboard, run.c.intent, run.c.intent_confidence)
+        asked = select(*columns).where(run.c.conversation_id == conversation_id, run.c.user_message_id == question_id)
+        row = await tx.row(asked.order_by(run.c.created_at).limit(1))
+        return {} if row is None else dict(row._mapping)
 
     # --- steps
 
@@ -262,5 +263,6 @@ def run_view(row: Row[Any]) -> Run:
         id=row.id, conversation_id=row.conversation_id, kind=row.kind, state=row.state, message_id=row.message_id,
         user_message_id=row.user_message_id, parent_run_id=row.parent_run_id, approval_id=row.approval_id, error_code=row.error_code,
         created_at=row.created_at, finished_at=row.finished_at, model=row.model,
+        intent=row.intent, intent_confidence=row.intent_confidence,
         usage=RunUsage(input_tokens=row.input_tokens, output_tokens=row.output_tokens, cost=row.cost, currency=row.currency),
     )  # fmt: skip

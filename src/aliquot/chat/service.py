@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ from aliquot.platform.limits import Limiter
 from aliquot.platform.settings import Limits
 from aliquot.platform.telemetry import Metrics
 from aliquot.policy.contracts import Approval
+from aliquot.routing.contracts import Intent
 
 _PAGE = 500
 _HEARTBEAT_SECONDS = 15.0
@@ -65,8 +66,10 @@ class RunService:
         metrics: Metrics,
         waits: Waits,
         files: Attachments,
+        classify: Callable[[str], Intent],
         owner: uuid.UUID,
     ) -> None:
+        self._classify = classify
         self._files = files
         self._waits, self._access, self._tree, self._audience = waits, access, tree, audience
         self._db, self._chats, self._runs, self._conversations = db, chats, runs, conversations
@@ -98,7 +101,7 @@ class RunService:
         values = self._row(principal, conversation.id, "chat") | {
             "user_message_id": user_message_id, "model": request.model, "idempotency_key": key, "request_sha256": fingerprint,
             "dashboard": request.dashboard,
-        }  # fmt: skip
+        } | _intent(self._classify(text))  # fmt: skip
         session_id = conversation.client_id or str(conversation.id)
         shown = session_id if conversation.kind == "session" else None
         opening = None
@@ -122,8 +125,7 @@ class RunService:
         conversation, question_id = await self._tree.ask_again(tx, request)
         values = self._row(principal, conversation.id, "chat") | {
             "user_message_id": question_id, "model": request.model, "idempotency_key": key, "request_sha256": fingerprint,
-            "dashboard": await self._runs.dashboard_of(tx, conversation.id, question_id),
-        }  # fmt: skip
+        } | await self._runs.asked_with(tx, conversation.id, question_id)  # fmt: skip
         await self._begin(tx, principal, values, {})
         return Started(run_id=values["id"], conversation_id=conversation.id, session_id=str(conversation.id))
 
@@ -157,7 +159,7 @@ class RunService:
             {
                 "id": run_id, "conversation_id": parent.conversation_id, "person_id": parent.person_id, "kind": "continue",
                 "via": parent.via, "session_id": parent.session_id, "ip": parent.ip, "message_id": new_id(), "model": parent.model,
-                "dashboard": parent.dashboard,
+                "dashboard": parent.dashboard, "intent": parent.intent, "intent_confidence": parent.intent_confidence,
                 "user_message_id": parent.message_id, "parent_run_id": parent.id, "approval_id": approval.id,
                 "created_at": self._clock.now(), "lease_until": self._clock.now(),
             },
@@ -353,10 +355,15 @@ class RunService:
             AuditEvent(
                 action="run.started", actor=str(principal.id), via=principal.via, ip=principal.ip, run_id=run_id,
                 record=RecordRef(type="run", id=str(run_id)), tool=tool, content=content, subject=principal.id,
+                versions={} if row.intent is None else {"intent": f"{row.intent} {row.intent_confidence:.2f}"},
             ),
         )  # fmt: skip
         known = Known(principal, opening) if opening is not None else None
         tx.after_commit(lambda: self._executor.spawn(row, known=known))
+
+
+def _intent(intent: Intent) -> dict[str, Any]:
+    return {"intent": intent.name, "intent_confidence": intent.confidence}
 
 
 def _idempotency(principal: Principal, route: str, key: str | None) -> str | None:

@@ -1,6 +1,6 @@
 """Conversations (a tree of messages), runs, their steps and their events. Contents are sealed bytes (`platform.vault`)."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, Numeric, String, Table, Text, Uuid, false, text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, Numeric, String, Table, Text, Uuid, false, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from aliquot.chat.folders.tables import folder
@@ -73,6 +73,8 @@ run = Table(
     Column("approval_id", Uuid),
     Column("model", String(200)),
     Column("dashboard", String(200)),
+    Column("intent", String(16), comment="what the message asks for (routing.contracts.IntentName); null without a message"),
+    Column("intent_confidence", Float),
     Column("idempotency_key", String(80), comment="hash of person, route and the caller's key"),
     Column("request_sha256", String(64)),
     Column("lease_owner", Uuid),

@@ -179,7 +179,8 @@ class PolicyApi:
         row = await store.approval(tx, approval_id, lock=True)
         if row is None:
             raise NotFound
-        query = replace(query_now, tainted=query_now.tainted or self._approvals.tainted(row))
+        tainted, intent = self._approvals.origin(row)
+        query = replace(query_now, tainted=query_now.tainted or tainted, intent=intent)
         current, _ = await self._decided(tx, query, spend=False)
         return await self._approvals.begin_execution(tx, row, query, preview_now, current, lambda: self._spent(tx, query))
 
@@ -227,8 +228,9 @@ class PolicyApi:
         """(mine, inbox): how many requests of mine are open, and how many wait for my decision."""
         return await self._approvals.counts(tx, principal)
 
-    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> tuple[Approval, bool]:
-        """A pending request of mine whose arguments I may edit, and whether untrusted text led to it. Use inside `kept_refusals`.
+    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> tuple[Approval, bool, str | None]:
+        """A pending request of mine whose arguments I may edit, whether untrusted text led to it, and the intent of the message that
+        did. Use inside `kept_refusals`.
 
         Raises NotFound, SessionRequired, AlreadyDecided, ApprovalExpired.
         """
@@ -292,7 +294,7 @@ class PolicyApi:
         record = DecisionRecord(
             id=new_id(), at=self._clock.now(), user_id=query.principal.id, tool=query.tool.name, decision=decision.decision,
             reasons=decision.reasons, risk=decision.risk, obligations=decision.obligations, policy_version=decision.policy_version,
-            input_sha256=decision.input_sha256, took_us=decision.took_us, run_id=query.run_id,
+            input_sha256=decision.input_sha256, took_us=decision.took_us, run_id=query.run_id, intent=query.intent,
         )  # fmt: skip
         sealed = seal_input(self._vault, record.id, query)
         return record.id if await store.insert_decision(tx, record, sealed, serial=serial) else None
@@ -313,13 +315,14 @@ async def kept_refusals(db: Database) -> AsyncIterator[Transaction]:
 
 def _event(query: Query, decision: Decision, record_id: uuid.UUID) -> AuditEvent:
     person = query.principal
+    intent = {} if query.intent is None else {"intent": query.intent}
     content = {"arguments": canonical_json(query.arguments)} if decision.input_sha256 else {}  # without one there are no canonical bytes
     return AuditEvent(
         action="tool_call.denied" if decision.decision == "deny" else "tool_call.held", actor=str(person.id),
         record=RecordRef(type="policy_decision", id=str(record_id)), outcome="denied" if decision.decision == "deny" else "pending",
         via=person.via, ip=person.ip, run_id=query.run_id, tool=query.tool.name,
         reason=" ".join(reason.policy_id for reason in decision.reasons)[:1000], content=content, subject=person.id if content else None,
-        versions={"policy": decision.policy_version, "tool_schema": query.tool.schema_sha256},
+        versions={"policy": decision.policy_version, "tool_schema": query.tool.schema_sha256} | intent,
     )  # fmt: skip
 
 

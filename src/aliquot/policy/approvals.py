@@ -40,6 +40,7 @@ class Request:
     tainted: bool
     tool: str
     tool_schema_sha256: str
+    intent: str | None = None
 
     def binding(self) -> str:
         """H(JCS{…}) over everything an approval must not be separated from (DESIGN §4.5)."""
@@ -47,7 +48,8 @@ class Request:
 
     def bound(self) -> dict[str, Any]:
         """What `binding` hashes, and what a signature under the decision signs."""
-        return {
+        bound = {} if self.intent is None else {"intent": self.intent}
+        return bound | {
             "approval": self.approval_id, "arguments": self.arguments, "call": self.call_id, "created": self.created_at,
             "expires": self.expires_at, "nonce": self.nonce, "obligations": list(self.decision.obligations),
             "policy_version": self.decision.policy_version, "preview_sha256": preview_sha256(self.preview),
@@ -97,7 +99,7 @@ def new_request(
         approval_id=str(approval_id), arguments=query.arguments, call_id=call_id, created_at=rfc3339(at), decision=decision,
         expires_at=rfc3339(ends), nonce=secrets.token_hex(32), preview=preview, requester=str(query.principal.id),
         requester_name=query.principal.name, run=_text(query.run_id), tainted=query.tainted, tool=query.tool.name,
-        tool_schema_sha256=query.tool.schema_sha256,
+        tool_schema_sha256=query.tool.schema_sha256, intent=query.intent,
     )  # fmt: skip
 
 

@@ -47,6 +47,8 @@ class Query:
     trainings: frozenset[str] | None = None
     """Keys of the person's trainings that are in date (`records.training`), where the bundle asks for any; None: not known, and then
     the fact `training_valid` answers (golden cases, people who do not exist)."""
+    intent: str | None = None
+    """What the message that led here asks for, as it was classified; for policies the fact `intent`. None: there was no message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,3 +238,4 @@ class DecisionRecord:
     input_sha256: str
     took_us: int
     run_id: uuid.UUID | None
+    intent: str | None = None

@@ -119,7 +119,7 @@ class Engine:
         return [Reason(policy_id=policy_id, text=self.bundle.policies[policy_id].text) for policy_id in policy_ids]
 
     def _request(self, query: Query) -> dict[str, Any]:
-        facts = _typed(query.facts, self.bundle.facts, "fact")
+        facts = _typed(self._facts(query), self.bundle.facts, "fact")
         context = {
             "facts": facts,
             "args": _typed(query.arguments, self.bundle.args, "argument"),
@@ -132,6 +132,11 @@ class Engine:
             "resource": {"type": "Tool", "id": query.tool.name},
             "context": json.dumps(context),
         }
+
+    def _facts(self, query: Query) -> dict[str, Any]:
+        """The facts, with the intent for a bundle that knows it: for another one it would be an undeclared fact of every call."""
+        known = query.intent is not None and "intent" in self.bundle.facts
+        return query.facts | {"intent": query.intent} if known else query.facts
 
     def _entities_of(self, principal: Principal, tool: ToolFacts) -> cedarpy.Entities:
         """The parsed person, roles and tool. Kept by content, never by name: whoever loses a role has other entities at once."""
@@ -157,7 +162,7 @@ class Engine:
 
     def _input_hash(self, query: Query) -> str | None:
         """HMAC-SHA256 of everything that went in; None when it has no canonical form: such a call could not be bound."""
-        value = {
+        value: dict[str, Any] = {
             "arguments": query.arguments,
             "facts": query.facts,
             "permissions": sorted(query.principal.permissions),
@@ -170,6 +175,8 @@ class Engine:
         }
         if query.trainings is not None:
             value["trainings"] = sorted(query.trainings)
+        if query.intent is not None:
+            value["intent"] = query.intent
         try:
             data = canonical_json(value)
         except ValueError:

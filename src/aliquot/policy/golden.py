@@ -62,6 +62,7 @@ def golden_query(case: Mapping[str, Any]) -> Query:
         arguments=dict(case.get("arguments", {})),
         facts=dict(case.get("facts", {})),
         tainted=bool(case.get("tainted", False)),
+        intent=case.get("intent"),
     )  # fmt: skip
 
 

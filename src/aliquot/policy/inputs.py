@@ -18,7 +18,7 @@ def seal_input(vault: Vault, decision_id: uuid.UUID, query: Query) -> bytes | No
     person, tool = query.principal, query.tool
     value = {
         "arguments": query.arguments, "facts": query.facts, "permissions": sorted(person.permissions), "roles": sorted(person.roles),
-        "tainted": bool(query.tainted), "via": person.via,
+        "intent": query.intent, "tainted": bool(query.tainted), "via": person.via,
         "trainings": None if query.trainings is None else sorted(query.trainings),
         "tool": [tool.name, tool.effect, sorted(tool.permissions), tool.schema_sha256, bool(tool.gmp_critical)],
     }  # fmt: skip
@@ -43,7 +43,7 @@ def open_input(vault: Vault, decision_id: uuid.UUID, person_id: uuid.UUID, seale
         tool=ToolFacts(
             name=name, effect=effect, permissions=tuple(permissions), schema_sha256=schema_sha256, gmp_critical=gmp_critical
         ),
-        arguments=value["arguments"], facts=value["facts"], tainted=value["tainted"],
+        arguments=value["arguments"], facts=value["facts"], tainted=value["tainted"], intent=value.get("intent"),
         trainings=None if value.get("trainings") is None else frozenset(value["trainings"]),
     )  # fmt: skip
 

@@ -159,7 +159,7 @@ class Approvals:
             raise await self._refused(tx, row, principal, AlreadyDecided())
         return moved
 
-    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> tuple[Approval, bool]:
+    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> tuple[Approval, bool, str | None]:
         row = await self._seen(tx, principal, approval_id)
         if row.requester_id != principal.id:
             raise NotFound
@@ -167,7 +167,7 @@ class Approvals:
             raise await self._refused(tx, row, principal, SessionRequired())
         request = await self._opened(tx, row, principal)
         await self._require_pending(tx, row, principal)
-        return approvals.as_approval(self._vault, row, self._clock.now(), principal), request.tainted
+        return approvals.as_approval(self._vault, row, self._clock.now(), principal), request.tainted, request.intent
 
     async def give_way(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> None:
         """End a pending request for another one that follows in the same transaction. Raises AlreadyDecided."""
@@ -302,12 +302,13 @@ class Approvals:
         }
         return [name for name, different in differs.items() if different]
 
-    def tainted(self, row: ApprovalRow) -> bool:
-        """Whether untrusted text led to the request; true when that cannot be read."""
+    def origin(self, row: ApprovalRow) -> tuple[bool, str | None]:
+        """Whether untrusted text led to the request (true when that cannot be read), and the intent of the message that did."""
         try:
-            return approvals.open_request(self._vault, row).tainted
+            request = approvals.open_request(self._vault, row)
         except (Damaged, Erased, ValueError, KeyError, TypeError):
-            return True
+            return True, None
+        return request.tainted, request.intent
 
     async def _seen(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> ApprovalRow:
         row = await store.approval(tx, approval_id)

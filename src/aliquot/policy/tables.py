@@ -34,6 +34,7 @@ policy_decision = Table(
     Column("input_sha256", Text, nullable=False),
     Column("took_us", Integer, nullable=False),
     Column("run_id", Uuid),
+    Column("intent", Text),
     # What went in, sealed under the person's key, so that a later bundle can be replayed against it; null in older rows.
     Column("input", LargeBinary),
     CheckConstraint("decision IN ('allow', 'deny', 'confirm')", name="decision"),

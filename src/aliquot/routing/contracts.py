@@ -2,7 +2,20 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
+
+IntentName = Literal["question", "data_query", "action", "multi_step", "chit_chat", "out_of_scope", "undecided"]
+"""`question` asks for knowledge or advice, `data_query` for what the site's records hold, `action` for one thing to be done,
+`multi_step` for several of which one or more act. `undecided`: not sure enough to say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What a message asks for."""
+
+    name: IntentName
+    confidence: float
+    """Calibrated probability that the best class is right, also where it was too low to name that class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,7 +132,7 @@ class Model:
         unseen = _unseen_elsewhere([_content(row.text, self.spelling) for row in rows], group)
         judged, right = _judged(held_out, nearest, unseen), held_out.argmax(axis=1) == label
         share = _traffic(rows)
-        self._head = _logistic(judged, right.astype(float), share)
+        self._head = logistic(judged, right.astype(float), share)
         sure = _sigmoid(judged @ self._head) * np.where(unseen == 1, ALL_NEW, 1.0)
         chosen = [self.classes[n] for n in held_out.argmax(axis=1)]
         routed = [name != NONE and not closed(name, row.text) for name, row in zip(chosen, rows, strict=True)]
@@ -245,7 +245,7 @@ def _judged(scores: Array, similarity: Array, unseen: Array) -> Array:
     return np.column_stack([np.ones(len(scores)), ordered[:, 0], ordered[:, 0] - second, similarity, unseen])
 
 
-def _logistic(x: Array, right: Array, weight: Array) -> Array:
+def logistic(x: Array, right: Array, weight: Array) -> Array:
     """Weights of a logistic regression with an L2 penalty, by Newton's method."""
     head = np.zeros(x.shape[1])
     for _ in range(30 if len(x) else 0):

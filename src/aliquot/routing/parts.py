@@ -14,6 +14,12 @@ _CUT = re.compile(
     r"\s*(?:[?.;!]\s+(?:and |then |also )*|,\s+(?:and |then |also )+"
     r"|,?\s+(?:and then|and also|and|then|plus)\s+(?:then |also |please )*)"
 )
+_CUT_KEPT = re.compile(
+    r"(\s*(?:[?.;!]\s+(?:and |then |also |afterwards |after that,? |finally )*"
+    r"|,?\s+(?:and then|and also|and afterwards|and|then|afterwards|plus)\s+(?:then |also |please )*"
+    r"|,\s+(?:and |then |also |afterwards )*))"
+)
+_NUMBERED = re.compile(r"(?:^|\s+)(?:\d{1,2}[.)]|(?:first|second|third|finally|step \w+)[:,]?)\s+(?=[a-zA-Z])")
 
 
 def cut(text: str) -> list[str]:
@@ -21,6 +27,18 @@ def cut(text: str) -> list[str]:
     parts = [part.strip(" ,;") for part in _CUT.split(text.strip(" ?.!"))]
     long_enough = all(len(part.split()) >= 2 for part in parts)
     return parts if 2 <= len(parts) <= PARTS_MAX and long_enough else []
+
+
+def steps(text: str) -> list[str]:
+    """The wishes of `text` in their order, whole: what is no wish of its own (`…, S-0002`) stays with the one before it."""
+    pieces = _CUT_KEPT.split(_NUMBERED.sub("; ", text.strip(" ?.!")).strip(" ;"))
+    found = [pieces[0]]
+    for joint, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+        if is_wish(piece):
+            found.append(piece)
+        else:
+            found[-1] += joint + piece
+    return [part.strip(" ,;.") for part in found if part.strip(" ,;.")]
 
 
 def is_wish(part: str) -> bool:

@@ -21,6 +21,8 @@ class ToolContext:
     call_id: str
     idempotency_key: str
     """Stable for this call across crashes; handed to whatever acts on the outside world."""
+    intent: str | None = None
+    """What the message behind it asks for (`routing.contracts.IntentName`), for the policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

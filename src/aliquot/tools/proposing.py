@@ -69,13 +69,15 @@ class Proposals:
 
     async def edit(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, given: Given) -> Approval:
         """Another request with these arguments in the place of a pending one: decided and previewed anew, as a call of its own."""
-        old, tainted = await self._policy.editable(tx, principal, approval_id)
+        old, tainted, intent = await self._policy.editable(tx, principal, approval_id)
         row = await store.by_approval(tx, approval_id)
         if row is None or row.state != "waiting":
             raise NotFound
         known = self._registry.get(old.tool)
         arguments = self._checked(known, given)
-        context = ToolContext(principal=principal, run_id=row.run_id, call_id=row.call_id, idempotency_key=f"edit:{approval_id}")
+        context = ToolContext(
+            principal=principal, run_id=row.run_id, call_id=row.call_id, idempotency_key=f"edit:{approval_id}", intent=intent
+        )
         query = await self.ask(tx, context, known, arguments, tainted=tainted)
         decision = _with_permission(await self._policy.decide(tx, query), principal, known.facts)
         if decision.decision == "deny":
@@ -105,8 +107,9 @@ class Proposals:
         if may_use(context.principal, known.facts):
             facts = await self._looked(tx, known, lambda inner: known.tool.facts(inner, context, arguments))
         return Query(
-            principal=context.principal, tool=known.facts, arguments=arguments, facts=facts, tainted=tainted, run_id=context.run_id
-        )
+            principal=context.principal, tool=known.facts, arguments=arguments, facts=facts, tainted=tainted, run_id=context.run_id,
+            intent=context.intent,
+        )  # fmt: skip
 
     async def preview(self, tx: Transaction, context: ToolContext, known: Registered, arguments: dict[str, Any]) -> Preview:
         return await self._looked(tx, known, lambda inner: known.tool.preview(inner, context, arguments))
