@@ -31,11 +31,34 @@ const AliquotVerify = (() => {
     return whole;
   }
   function equal(a, b) { return a.length === b.length && a.every((value, i) => value === b[i]); }
-  function decode64(text) {
-    if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text)) throw new NoteError("not base64");
-    return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  function decode64(text) { // the one encoding of its bytes
+    if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4) throw new NoteError("not base64");
+    const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    if (encode64(raw) !== text) throw new NoteError("not base64");
+    return raw;
   }
-  const encode64 = (bytes) => btoa(String.fromCharCode(...bytes));
+  const encode64 = (bytes) => btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(""));
+
+  // Canonical JSON (RFC 8785) with whole numbers and ASCII member names; anything else is refused: two readers could take it differently.
+  function canonical(value, depth = 32) {
+    if (depth === 0) throw new TypeError("nested too deeply");
+    if (Array.isArray(value)) return `[${value.map((item) => canonical(item, depth - 1)).join(",")}]`;
+    if (value !== null && typeof value === "object") {
+      const names = Object.keys(value).sort();
+      if (names.some((name) => /[^\u0000-\u007f]/.test(name))) throw new TypeError("a member's name is not ASCII");
+      return `{${names.map((name) => `${JSON.stringify(name)}:${canonical(value[name], depth - 1)}`).join(",")}}`;
+    }
+    if (typeof value === "string" && !value.isWellFormed()) throw new TypeError("a lone surrogate");
+    if (typeof value === "number" && !Number.isSafeInteger(value)) throw new TypeError("no whole number");
+    return JSON.stringify(value);
+  }
+  function parsed(bytes) {
+    const value = JSON.parse(strictText(bytes));
+    if (!equal(utf8.encode(canonical(value)), bytes)) throw new TypeError("not canonical");
+    return value;
+  }
+  const list = (value) => { if (!Array.isArray(value)) throw new TypeError("not a list"); return value; };
+  const shownId = (value) => (typeof value === "string" ? value.replace(/[^\x20-\x7e]/g, "").slice(0, 64) : null);
 
   // --- the archive: names, sizes and counts are bounded before anything is unpacked
 
@@ -57,52 +80,75 @@ const AliquotVerify = (() => {
     }
 
     index() {
-      const { start, end, shift } = this.directory();
-      let at = start, count = 0;
+      const { start, end, count } = this.directory();
+      if (count > 2000000) throw new Unusable("damaged", "the archive holds too many files");
+      let at = start;
       while (at < end) {
-        if (this.view.getUint32(at, true) !== 0x02014b50) throw new Unusable("damaged", "the archive's directory is broken");
-        if (++count > 2000000) throw new Unusable("damaged", "the archive holds too many files");
+        if (this.view.getUint32(at, true) !== 0x02014b50) throw new Error("the directory is broken");
         const nameLength = this.view.getUint16(at + 28, true), extraLength = this.view.getUint16(at + 30, true);
+        if (this.view.getUint32(at + 32, true) !== 0) throw new Error("a comment, or another disk");
         const entry = {
           name: this.bytes.subarray(at + 46, at + 46 + nameLength), flags: this.view.getUint16(at + 8, true),
           method: this.view.getUint16(at + 10, true), crc: this.view.getUint32(at + 16, true), packed: this.view.getUint32(at + 20, true),
           size: this.view.getUint32(at + 24, true), offset: this.view.getUint32(at + 42, true),
         };
         this.widen(entry, at + 46 + nameLength, extraLength);
-        entry.offset += shift;
         this.take(strictText(entry.name), entry);
-        at += 46 + nameLength + extraLength + this.view.getUint16(at + 32, true);
+        at += 46 + nameLength + extraLength;
       }
+      if (at !== end || this.files.size !== count) throw new Error("the directory is broken");
+      this.checkPlaces([...this.files.values()], start);
     }
 
-    // Where the list of files begins and ends; `shift` is how much stands before the archive.
-    directory() {
-      const last = this.bytes.length - 22;
-      for (let at = last; at >= 0 && at >= last - 65535; at--) {
-        if (this.view.getUint32(at, true) !== 0x06054b50) continue;
-        let end = at, size = this.view.getUint32(at + 12, true), start = this.view.getUint32(at + 16, true);
-        if (at >= 20 && this.view.getUint32(at - 20, true) === 0x07064b50) { // zip64
-          end = at - 76;
-          if (this.view.getUint32(end, true) !== 0x06064b50) break;
-          [size, start] = [Number(this.view.getBigUint64(end + 40, true)), Number(this.view.getBigUint64(end + 48, true))];
-        }
-        if (end - size < 0) break;
-        return { start: end - size, end, shift: end - size - start };
+    // Every file lies behind the one before, the first one at the beginning and all before the directory.
+    checkPlaces(files, start) {
+      let before = 0;
+      for (const file of files.sort((a, b) => a.offset - b.offset)) {
+        if (file.offset < before || (before === 0 && file.offset)) throw new Error("files overlap");
+        before = this.dataOf(file) + file.packed;
       }
-      throw new Unusable("damaged", "this is not a zip archive");
+      if (before > start) throw new Error("files overlap");
+    }
+
+    // Where the list of files begins and ends, and how many it holds.
+    directory() {
+      const { view } = this, far = (place) => {
+        const value = view.getBigUint64(place, true);
+        if (value > BigInt(this.bytes.length)) throw new Error("beyond the end");
+        return Number(value);
+      };
+      let at = this.bytes.length - 22;
+      if (view.getUint32(at, true) !== 0x06054b50 || view.getUint16(at + 20, true)) throw new Error("no end, or something behind it");
+      let disks = [view.getUint16(at + 4, true), view.getUint16(at + 6, true)];
+      let here = view.getUint16(at + 8, true), count = view.getUint16(at + 10, true);
+      let size = view.getUint32(at + 12, true), start = view.getUint32(at + 16, true);
+      if (at >= 20 && view.getUint32(at - 20, true) === 0x07064b50) { // zip64
+        const one = view.getUint32(at - 4, true);
+        at = far(at - 12);
+        if (view.getUint32(at, true) !== 0x06064b50 || far(at + 4) !== 44 || at + 98 !== this.bytes.length || one !== 1) throw new Error("no end");
+        disks = [view.getUint32(at + 16, true), view.getUint32(at + 20, true)];
+        [here, count, size, start] = [far(at + 24), far(at + 32), far(at + 40), far(at + 48)];
+      }
+      if (disks[0] || disks[1] || here !== count || start + size !== at) throw new Error("the directory is broken");
+      return { start, end: at, count };
     }
 
     widen(entry, at, length) { // zip64
       const end = at + length;
-      while (at + 4 <= end) {
-        const kind = this.view.getUint16(at, true), size = this.view.getUint16(at + 2, true);
+      while (at < end) {
+        if (at + 4 > end) throw new Error("a field is cut");
+        const kind = this.view.getUint16(at, true), size = this.view.getUint16(at + 2, true), to = at + 4 + size;
+        if (to > end) throw new Error("a field is cut");
         if (kind === 1) {
           let from = at + 4;
           for (const name of ["size", "packed", "offset"]) {
-            if (entry[name] === 0xffffffff) { entry[name] = Number(this.view.getBigUint64(from, true)); from += 8; }
+            if (entry[name] !== 0xffffffff) continue;
+            if (from + 8 > to) throw new Error("a field is cut");
+            entry[name] = Number(this.view.getBigUint64(from, true));
+            from += 8;
           }
         }
-        at += 4 + size;
+        at = to;
       }
     }
 
@@ -112,7 +158,7 @@ const AliquotVerify = (() => {
       if (limit === null) throw new Unusable("damaged", `the archive holds a file that does not belong to a bundle: ${shown}`);
       if (this.files.has(name)) throw new Unusable("damaged", `the archive holds ${shown} twice`, name);
       if (entry.size > limit) throw new Unusable("damaged", `${shown} is larger than it can be`, name);
-      if (entry.flags & 0x61 || (entry.method !== 0 && entry.method !== 8)) {
+      if (entry.flags & ~0x080e || (entry.method !== 0 && entry.method !== 8)) {
         throw new Unusable("damaged", `${shown} is encrypted or compressed in an unknown way`, name);
       }
       this.files.set(name, entry);
@@ -141,11 +187,17 @@ const AliquotVerify = (() => {
       if ((crc ^ -1) >>> 0 !== entry.crc) throw new Unusable("damaged", `${name} cannot be read from the archive (checksum)`, name);
     }
 
-    async *unpacked(entry) {
-      if (this.view.getUint32(entry.offset, true) !== 0x04034b50) throw new Error("no local header");
-      const nameLength = this.view.getUint16(entry.offset + 26, true), named = entry.offset + 30;
+    // Where a file's data begins, unless its own header says otherwise than the directory.
+    dataOf(entry) {
+      const at = entry.offset, nameLength = this.view.getUint16(at + 26, true), named = at + 30;
+      if (this.view.getUint32(at, true) !== 0x04034b50 || this.view.getUint16(at + 6, true) !== entry.flags
+        || this.view.getUint16(at + 8, true) !== entry.method) throw new Error("another header");
       if (!equal(this.bytes.subarray(named, named + nameLength), entry.name)) throw new Error("another name");
-      const start = named + nameLength + this.view.getUint16(entry.offset + 28, true);
+      return named + nameLength + this.view.getUint16(at + 28, true);
+    }
+
+    async *unpacked(entry) {
+      const start = this.dataOf(entry);
       const packed = this.bytes.subarray(start, start + entry.packed);
       if (packed.length !== entry.packed) throw new Error("cut");
       if (entry.method === 0) { if (packed.length) yield packed; return; }
@@ -176,17 +228,18 @@ const AliquotVerify = (() => {
   // --- signed notes, keys, cosignatures (C2SP)
 
   async function parseKey(vkey, kind = LOG) {
-    const [name, id, ...rest] = vkey.trim().split("+");
-    const encoded = rest.join("+");
-    let raw;
-    try { raw = decode64(encoded); } catch { throw new NoteError("the key is malformed"); }
-    if (!/^[0-9a-fA-F]*$/.test(id ?? "x") || (id.length % 2)) throw new NoteError("the key is malformed");
-    if (!name || /\s/.test(name) || raw.length !== 33 || raw[0] !== kind || id.length !== 8) {
+    const match = /^([!-*,-~]{1,255})\+([0-9a-f]{8})\+([A-Za-z0-9+/=]{44})$/.exec(vkey.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, ""));
+    let name, id, encoded, raw;
+    if (match) {
+      [, name, id, encoded] = match;
+      try { raw = decode64(encoded); } catch { throw new NoteError("the key is malformed"); }
+    }
+    if (!match || raw.length !== 33 || raw[0] !== kind) {
       throw new NoteError(`the key is not ${kind === LOG ? "an Ed25519 verifier key" : "a witness's cosigning key"} (<name>+<id>+<base64>)`);
     }
     const digest = await sha256(joined([utf8.encode(name + "\n"), raw]));
-    if (hex(digest.subarray(0, 4)) !== id.toLowerCase()) throw new NoteError("the key does not match its own id: it was mistyped or altered");
-    return { name, id: digest.slice(0, 4), public: raw.slice(1), vkey: `${name}+${id.toLowerCase()}+${encoded}` };
+    if (hex(digest.subarray(0, 4)) !== id) throw new NoteError("the key does not match its own id: it was mistyped or altered");
+    return { name, id: digest.slice(0, 4), public: raw.slice(1), vkey: `${name}+${id}+${encoded}` };
   }
 
   async function check(key, signature, message) {
@@ -287,7 +340,6 @@ const AliquotVerify = (() => {
 
   // --- keys.json: the chain of keys
 
-  const parsed = (bytes) => JSON.parse(strictText(bytes));
   const isCount = (value) => Number.isSafeInteger(value) && value >= 0 && value < 2 ** 50 && !Object.is(value, -0);
   function needText(value) {
     if (typeof value !== "string" || !value.isWellFormed()) throw new TypeError("not text");
@@ -299,7 +351,7 @@ const AliquotVerify = (() => {
     try {
       const value = parsed(raw);
       vkeys = value.vkeys;
-      rotations = (value.rotations ?? []).map((item) => {
+      rotations = list(value.rotations === undefined ? [] : value.rotations).map((item) => {
         if (!isCount(item.seq)) throw new TypeError("seq");
         return { note: needText(item.note), seq: item.seq, event: needText(item.event) };
       });
@@ -363,7 +415,7 @@ const AliquotVerify = (() => {
     for (const { note, seq, event } of chain.rotations) {
       const at = note.lastIndexOf("\n\n"), statement = hex(await sha256(utf8.encode((at < 0 ? "" : note.slice(0, at)) + "\n")));
       let records = false;
-      try { const value = JSON.parse(event); records = value.action === "log_key.rotated" && value.versions.statement === statement; } catch { /* no */ }
+      try { const value = parsed(utf8.encode(event)); records = value.action === "log_key.rotated" && value.versions.statement === statement; } catch { /* no */ }
       if (!records || !equal(hashAt(leaves, seq), await leaf(utf8.encode(event)))) {
         found.push(finding("bad_key", `the rotation of the key is not recorded as event ${seq}`, { seq, file: "keys.json" }));
       }
@@ -373,19 +425,11 @@ const AliquotVerify = (() => {
 
   // --- manifest.json
 
-  function canonical(value) { // RFC 8785 for what a manifest holds: ASCII names, strings and whole numbers
-    if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
-    if (value !== null && typeof value === "object") {
-      return `{${Object.keys(value).sort().map((name) => `${canonical(name)}:${canonical(value[name])}`).join(",")}}`;
-    }
-    return JSON.stringify(value).replace(/[\u007f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
-  }
-
   async function readManifest(raw, key) {
     let value;
     try {
       value = parsed(raw);
-      if (value === null || typeof value !== "object" || Array.isArray(value) || !equal(utf8.encode(canonical(value)), raw)) throw new TypeError();
+      if (value === null || typeof value !== "object" || Array.isArray(value)) throw new TypeError();
     } catch { throw new Unusable("damaged", "manifest.json is not a manifest in canonical JSON", "manifest.json"); }
     if (!("v" in value)) throw new Unusable("damaged", "manifest.json lacks what a manifest holds", "manifest.json");
     if (value.v !== 1) throw new Unusable("unsupported", "this bundle has a version that this verifier does not know", "manifest.json");
@@ -538,8 +582,9 @@ const AliquotVerify = (() => {
 
   const latin = new TextDecoder("latin1");
   function seconds(text) {
-    if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3,6})?(Z|[+-]\d\d:\d\d)$/.test(text)) return NaN;
-    return Date.parse(text) / 1000;
+    if (!/^(19[7-9]|2\d\d)\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text)) return NaN;
+    const at = Date.parse(text);
+    return !Number.isNaN(at) && new Date(at).toISOString() === text ? at / 1000 : NaN;
   }
   class Times {
     at = []; beats = []; rotations = [];
@@ -602,10 +647,10 @@ const AliquotVerify = (() => {
     try { const value = parsed(bytes); return value !== null && typeof value === "object" && !Array.isArray(value) ? value : null; } catch { return null; }
   };
   const isText = (value) => typeof value === "string";
-  const claimedId = (event) => (isText(event.id) ? event.id.slice(0, 64).replace(/[^\x20-\x7e]/g, "") : null);
+  const claimedId = (event) => shownId(event.id);
 
   async function judgeSignatures(raw, bodies, first, report) {
-    const events = new Map(), seen = new Map(), found = [], told = { held: 0, revoked: 0 };
+    const events = new Map(), seen = new Set(), agreed = new Map(), found = [], told = { held: 0, revoked: 0 };
     bodies.forEach((body, line) => {
       if (!/^\{"action":"signature\.(created|revoked)"/.test(latin.decode(body.subarray(0, 40)))) return;
       const said = objectOf(body), statement = said?.versions?.statement;
@@ -618,13 +663,14 @@ const AliquotVerify = (() => {
       if (!event || !said) { bad(`line ${i + 1} is a signature that the log does not know`, null, null); continue; }
       const seq = first + event.line, id = claimedId(event.said);
       if (seen.has(statement)) { bad(`the signature of this event stands twice (line ${i + 1})`, seq, id); continue; }
-      seen.set(statement, said);
+      seen.add(statement);
       if (!signatureAgrees(said, event.said)) { bad(`the signature in line ${i + 1} and its event contradict each other`, seq, id); continue; }
+      agreed.set(statement, said);
       if (said.type === "signature") { told.held++; continue; }
       told.revoked++;
-      const of = seen.get(String(said.statement));
-      if (!of && !events.has(String(said.statement))) continue;
-      if (!of || of.id !== said.signature || of.signer?.id !== said.signer.id) {
+      if (!events.has(said.statement)) continue;
+      const of = agreed.get(said.statement);
+      if (!of || of.id !== said.signature || of.signer.id !== said.signer.id) {
         bad("this revocation is not by the signer, or stands before its signature", seq, id);
       }
     }
@@ -646,9 +692,10 @@ const AliquotVerify = (() => {
   function signatureAgrees(said, event) {
     try {
       const { type, id, version } = said.record, signed = said.type === "signature";
+      const own = signed ? [said.meaning, said.sha256] : [said.signature, said.statement];
       return (signed || said.type === "revocation") && event.action === (signed ? "signature.created" : "signature.revoked")
-        && canonical({ type, id, version }) === canonical(event.record) && said.signer.id === event.actor && isText(said.id)
-        && (!signed || (said.meaning === event.reason && isText(said.sha256)));
+        && canonical({ type, id, version }) === canonical(event.record) && [said.id, said.signer.id, ...own].every(isText)
+        && said.signer.id === event.actor && (!signed || said.meaning === event.reason);
     } catch { return false; }
   }
 
@@ -673,8 +720,8 @@ const AliquotVerify = (() => {
       value = parsed(raw);
       if (value.v === undefined) throw new TypeError();
       if (value.v !== 1) throw new Unusable("unsupported", "anchors.json has a version that this verifier does not know", "anchors.json");
-      const cosigned = value.cosigned.map(needText);
-      const timestamps = value.timestamps.map((item) => ({ note: needText(item.note), token: decode64(needText(item.token)) }));
+      const cosigned = list(value.cosigned).map(needText);
+      const timestamps = list(value.timestamps).map((item) => ({ note: needText(item.note), token: decode64(needText(item.token)) }));
       if (cosigned.length + timestamps.length > 10000) throw new TypeError();
       return { cosigned, timestamps };
     } catch (error) {
@@ -848,9 +895,9 @@ const AliquotVerify = (() => {
   }
 
   function compareEvents(leaves, manifest, lines, bodies, report) {
-    const list = (bytes) => Array.from({ length: bytes.length / HASH }, (_, i) => hex(hashAt(bytes, i)));
+    const hashes = (bytes) => Array.from({ length: bytes.length / HASH }, (_, i) => hex(hashAt(bytes, i)));
     const expected = leaves.subarray(manifest.first * HASH, (manifest.first + manifest.count) * HASH);
-    const found = equal(expected, lines) ? [] : changes(list(expected), list(lines));
+    const found = equal(expected, lines) ? [] : changes(hashes(expected), hashes(lines));
     report.unnamed = Math.max(0, found.length - NAMED_MAX);
     for (const [fault, position, line] of found.slice(0, NAMED_MAX)) {
       const seq = manifest.first + (position ?? line ?? 0), id = line === null ? null : idOf(bodies[line]);
@@ -863,12 +910,7 @@ const AliquotVerify = (() => {
     }
   }
 
-  function idOf(body) {
-    try {
-      const id = parsed(body).id;
-      return typeof id === "string" ? id.slice(0, 64).replace(/[^\x20-\x7e]/g, "") : null;
-    } catch { return null; }
-  }
+  const idOf = (body) => /"id": ?"([0-9a-f]{8}-[0-9a-f-]{27})"/.exec(latin.decode(body))?.[1] ?? null;
 
   function compareManifest(bundle, manifest, digests, report) {
     const names = new Set([...bundle.files.keys(), ...Object.keys(manifest.files)]);

@@ -4,9 +4,6 @@ Every checkpoint in it must be one of this log and agree with the bundle's tree,
 checkpoints signed by one key that do not agree are themselves the proof of a fork.
 """
 
-import base64
-import binascii
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -18,6 +15,7 @@ from aliquot_verify.faults import Fault, Finding, Unusable
 from aliquot_verify.keys import Chain
 from aliquot_verify.merkle import HASH, root
 from aliquot_verify.note import COSIGNER, Head, Key, NoteError, parse_key
+from aliquot_verify.strict import items, strict_base64, strict_json
 from aliquot_verify.times import Times, against
 from aliquot_verify.timestamp import StampError, roots, stamped_at
 
@@ -144,12 +142,12 @@ def _parse(raw: bytes | None) -> tuple[list[str], list[tuple[str, bytes]]]:
     if raw is None:
         return [], []
     try:
-        value = json.loads(raw)
-        if value["v"] != 1:
+        value = strict_json(raw)
+        if value["v"] is True or value["v"] != 1:
             raise Unusable(Fault.UNSUPPORTED, "anchors.json has a version that this verifier does not know", _NAME)
-        cosigned = [_text(note) for note in value["cosigned"]]
-        stamps = [(_text(item["note"]), base64.b64decode(_text(item["token"]), validate=True)) for item in value["timestamps"]]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+        cosigned = [_text(note) for note in items(value["cosigned"])]
+        stamps = [(_text(item["note"]), strict_base64(_text(item["token"]))) for item in items(value["timestamps"])]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unusable(Fault.DAMAGED, "anchors.json is malformed", _NAME) from error
     if len(cosigned) + len(stamps) > _MAX:
         raise Unusable(Fault.DAMAGED, "anchors.json holds too many anchors", _NAME)
@@ -159,5 +157,4 @@ def _parse(raw: bytes | None) -> tuple[list[str], list[tuple[str, bytes]]]:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
-    value.encode()  # a lone surrogate is no text
     return value

@@ -4,7 +4,6 @@ A rotation is a note signed by the old and the new key. It takes effect at the p
 of up to `seq` events, the new one those that hold the event. The bundle repeats the event, so its leaf proves the place.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,6 +12,7 @@ from typing import Any
 from aliquot_verify.faults import Fault, Finding, Unusable
 from aliquot_verify.merkle import HASH, leaf
 from aliquot_verify.note import Head, Key, NoteError, SignatureError, open_note, parse_checkpoint, parse_key
+from aliquot_verify.strict import items, strict_json
 
 _NAME = "keys.json"
 _HEADER = "aliquot key rotation v1"
@@ -62,14 +62,14 @@ class Chain:
 def read_chain(raw: bytes, pinned: Key | None) -> tuple[Chain, list[Finding]]:
     """The keys of a bundle and what is wrong with them; the rest is judged by the last of them all the same. Raises Unusable."""
     try:
-        value = json.loads(raw)
-        vkeys, rotations = value["vkeys"], [_rotation(item) for item in value.get("rotations", [])]
+        value = strict_json(raw)
+        vkeys, rotations = value["vkeys"], [_rotation(item) for item in items(value.get("rotations", []))]
         if not isinstance(vkeys, list) or not vkeys or len(rotations) != len(vkeys) - 1 or len(rotations) > _ROTATIONS_MAX:
             raise ValueError
         keys = tuple(parse_key(_text(vkey)) for vkey in vkeys)
     except NoteError as error:
         raise Unusable(Fault.BAD_KEY, f"keys.json: {error}", _NAME) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unusable(Fault.DAMAGED, "keys.json does not hold the log's key", _NAME) from error
     chain = Chain(keys, tuple(rotations))
     return chain, [_finding(text, seq) for text, seq in _wrong(chain, pinned)]
@@ -105,9 +105,9 @@ def check_places(chain: Chain, leaves: bytes) -> list[Finding]:
 
 def _records(event: str, statement: str) -> bool:
     try:
-        value = json.loads(event)
+        value = strict_json(event.encode())
         return bool(value["action"] == "log_key.rotated" and value["versions"]["statement"] == statement)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return False
 
 
@@ -121,7 +121,6 @@ def _rotation(item: Any) -> Rotation:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
-    value.encode()  # a lone surrogate is no text
     return value
 
 

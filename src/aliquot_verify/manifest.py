@@ -1,14 +1,13 @@
 """`manifest.json`: the SHA-256 of every other file, signed by the log's key."""
 
 import base64
-import binascii
-import json
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from aliquot_verify.faults import Fault, Finding, Unusable
 from aliquot_verify.note import Key, NoteError, check
+from aliquot_verify.strict import canonical_bytes, strict_base64, strict_json
 
 _NAME = "manifest.json"
 
@@ -29,7 +28,7 @@ def read_manifest(raw: bytes, key: Key) -> tuple[Manifest, list[Finding]]:
     """The manifest and what is wrong with its signature. Raises Unusable when it is malformed."""
     value = _parse(raw)
     try:
-        if value["v"] != 1:
+        if value["v"] is True or value["v"] != 1:
             raise Unusable(Fault.UNSUPPORTED, f"this bundle has version {value['v']!r:.20}; this verifier knows version 1", _NAME)
         files, events = value["files"], value["events"]
         manifest = Manifest(
@@ -40,8 +39,8 @@ def read_manifest(raw: bytes, key: Key) -> tuple[Manifest, list[Finding]]:
             made_at=_text(value["made_at"]),
             files={_text(name): _text(digest) for name, digest in files.items()},
         )
-        signature = base64.b64decode(_text(value.pop("signature")), validate=True)
-    except (KeyError, TypeError, AttributeError, binascii.Error) as error:
+        signature = strict_base64(_text(value.pop("signature")))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Unusable(Fault.DAMAGED, "manifest.json lacks what it must hold", _NAME) from error
     if manifest.first + manifest.count > manifest.size:
         raise Unusable(Fault.DAMAGED, "manifest.json names events that its log cannot hold", _NAME)
@@ -56,23 +55,18 @@ def read_manifest(raw: bytes, key: Key) -> tuple[Manifest, list[Finding]]:
 
 def signed_text(origin: str, body: dict[str, Any]) -> bytes:
     """What is signed. Its first line is no log's origin and its second no number, so it can never pass as a checkpoint."""
-    digest = base64.b64encode(sha256(_canonical(body)).digest()).decode()
+    digest = base64.b64encode(sha256(canonical_bytes(body)).digest()).decode()
     return f"aliquot manifest v1\n{origin}\n{digest}\n".encode()
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(raw)
-        if not isinstance(value, dict) or _canonical(value) != raw:
+        value = strict_json(raw)
+        if not isinstance(value, dict):
             raise ValueError
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Unusable(Fault.DAMAGED, "manifest.json is not a manifest in canonical JSON", _NAME) from error
     return value
-
-
-def _canonical(value: dict[str, Any]) -> bytes:
-    """RFC 8785 for what a manifest holds: ASCII names, strings and whole numbers."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 def _text(value: object) -> str:

@@ -1,16 +1,19 @@
 """C2SP signed notes, verifier keys and checkpoints: reading and checking only."""
 
 import base64
-import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from aliquot_verify.strict import strict_base64
+
 LOG, COSIGNER = 1, 4
 """Signature types of C2SP signed-note: Ed25519 of a log, timestamped Ed25519 cosignature of a witness (tlog-cosignature)."""
 _NOTE_BYTES_MAX = 100_000
+_KEY = re.compile(r"([!-*,-~]{1,255})\+([0-9a-f]{8})\+([A-Za-z0-9+/=]{44})")
 
 
 class NoteError(Exception):
@@ -46,16 +49,15 @@ class Head:
 
 def parse_key(vkey: str, kind: int = LOG) -> Key:
     """A key of that signature type. Raises NoteError."""
-    name, _, rest = vkey.strip().partition("+")
-    hexadecimal, _, encoded = rest.partition("+")
+    what = "an Ed25519 verifier key" if kind == LOG else "a witness's cosigning key"
+    match = _KEY.fullmatch(vkey.strip(" \t\r\n"))
     try:
-        raw = base64.b64decode(encoded.encode("ascii"), validate=True)
-        key_id = bytes.fromhex(hexadecimal)
-    except (ValueError, UnicodeEncodeError) as error:
+        name, hexadecimal, raw = (match[1], match[2], strict_base64(match[3])) if match else ("", "", b"")
+    except ValueError as error:
         raise NoteError("the key is malformed") from error
-    if not name or any(c.isspace() for c in name) or len(raw) != 33 or raw[0] != kind or len(key_id) != 4:
-        what = "an Ed25519 verifier key" if kind == LOG else "a witness's cosigning key"
+    if match is None or len(raw) != 33 or raw[0] != kind:
         raise NoteError(f"the key is not {what} (<name>+<id>+<base64>)")
+    key_id = bytes.fromhex(hexadecimal)
     if hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4] != key_id:
         raise NoteError("the key does not match its own id: it was mistyped or altered")
     return Key(name, key_id, raw[1:], kind)
@@ -89,8 +91,8 @@ def _signature(line: str) -> tuple[str, bytes]:
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
     try:
-        raw = base64.b64decode(encoded.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
+        raw = strict_base64(encoded)
+    except ValueError as error:
         raise NoteError("a signature line is malformed") from error
     if dash != "—" or not name or len(raw) < 5:
         raise NoteError("a signature line is malformed")
@@ -111,8 +113,8 @@ def parse_checkpoint(text: str) -> Head:
     if len(lines) < 4 or lines[-1] or not all(lines[:-1]):
         raise NoteError("not a checkpoint")
     try:
-        root = base64.b64decode(lines[2].encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
+        root = strict_base64(lines[2])
+    except ValueError as error:
         raise NoteError("not a checkpoint") from error
     digits = lines[1]
     if len(root) != 32 or not (digits.isascii() and digits.isdigit()) or len(digits) > 15 or digits != str(int(digits)):

@@ -4,13 +4,13 @@ Statement and event must say the same of record, signer and meaning; each statem
 missing. What was signed is not in a bundle: `sha256` of a statement is that of the record's canonical content.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from aliquot_verify.faults import Fault, Finding, Unusable
+from aliquot_verify.strict import canonical_bytes, shown_id, strict_object
 
 _NAME = "signatures.jsonl"
 _CREATED, _REVOKED = b'{"action":"signature.created"', b'{"action":"signature.revoked"'
@@ -33,12 +33,13 @@ class Signatures:
         self.revoked = 0
         self._events: dict[str, _Event] = {}
         self._lines = 0
-        self._seen: dict[str, dict[str, Any]] = {}
+        self._seen: set[str] = set()
+        self._agreed: dict[str, dict[str, Any]] = {}
 
     def add(self, lines: list[bytes]) -> None:
         """Look at some lines of events.jsonl, in order."""
         for number, line in enumerate(lines, self._lines):
-            if line.startswith((_CREATED, _REVOKED)) and (said := _object(line)) is not None:
+            if line.startswith((_CREATED, _REVOKED)) and (said := strict_object(line)) is not None:
                 versions = said.get("versions")
                 statement = versions.get("statement") if isinstance(versions, dict) else None
                 if isinstance(statement, str):
@@ -53,20 +54,21 @@ class Signatures:
                 found.append(finding)
         for statement, event in self._events.items():
             if statement not in self._seen:
-                found.append(_finding("the signature of this event is missing", first + event.line, _id(event.said)))
+                found.append(_finding("the signature of this event is missing", first + event.line, shown_id(event.said.get("id"))))
         return found[:_NAMED_MAX]
 
     def _judged(self, line: bytes, number: int, first: int) -> Finding | None:
-        statement, said = sha256(line).hexdigest(), _object(line)
+        statement, said = sha256(line).hexdigest(), strict_object(line)
         event = self._events.get(statement)
         if event is None or said is None:
             return _finding(f"line {number + 1} is a signature that the log does not know", None, None)
-        seq, event_id = first + event.line, _id(event.said)
+        seq, event_id = first + event.line, shown_id(event.said.get("id"))
         if statement in self._seen:
             return _finding(f"the signature of this event stands twice (line {number + 1})", seq, event_id)
-        self._seen[statement] = said
+        self._seen.add(statement)
         if not _agrees(said, event.said):
             return _finding(f"the signature in line {number + 1} and its event contradict each other", seq, event_id)
+        self._agreed[statement] = said
         if said["type"] == "revocation":
             self.revoked += 1
             return self._judged_revocation(said, seq, event_id)
@@ -75,10 +77,11 @@ class Signatures:
 
     def _judged_revocation(self, said: dict[str, Any], seq: int, event_id: str | None) -> Finding | None:
         """A part of the log may hold a revocation without its signature; with it, they must fit."""
-        signature = self._seen.get(str(said.get("statement")))
-        if signature is None and str(said.get("statement")) not in self._events:
+        statement = said["statement"]
+        if statement not in self._events:
             return None
-        fits = signature is not None and signature["id"] == said.get("signature") and signature["signer"]["id"] == said["signer"]["id"]
+        signature = self._agreed.get(statement)
+        fits = signature is not None and signature["id"] == said["signature"] and signature["signer"]["id"] == said["signer"]["id"]
         return None if fits else _finding("this revocation is not by the signer, or stands before its signature", seq, event_id)
 
 
@@ -86,13 +89,14 @@ def _agrees(said: dict[str, Any], event: dict[str, Any]) -> bool:
     try:
         about = {name: said["record"][name] for name in ("type", "id", "version")}
         signed = said["type"] == "signature"
+        own = ("meaning", "sha256") if signed else ("signature", "statement")
         return (
             said["type"] in ("signature", "revocation")
             and event["action"] == ("signature.created" if signed else "signature.revoked")
-            and about == event["record"]
+            and canonical_bytes(about) == canonical_bytes(event["record"])
+            and all(isinstance(text, str) for text in (said["id"], said["signer"]["id"], *(said[name] for name in own)))
             and said["signer"]["id"] == event["actor"]
-            and isinstance(said["id"], str)
-            and (not signed or (said["meaning"] == event["reason"] and isinstance(said["sha256"], str)))
+            and (not signed or said["meaning"] == event["reason"])
         )
     except (KeyError, TypeError):
         return False
@@ -108,19 +112,6 @@ def _split(chunks: Iterable[bytes], digest: Callable[[bytes], None]) -> Iterable
         yield from lines
     if rest:
         yield rest
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _id(event: dict[str, Any]) -> str | None:
-    claimed = event.get("id")
-    return "".join(c for c in claimed[:64] if c.isprintable()) if isinstance(claimed, str) else None
 
 
 def _finding(text: str, seq: int | None, event_id: str | None) -> Finding:
