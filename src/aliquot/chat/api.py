@@ -12,6 +12,7 @@ from aliquot.chat.attachments.api import AttachmentsApi, FileTools
 from aliquot.chat.audience import RECHECK_SECONDS, Audience
 from aliquot.chat.contracts import Answer, RunFailed, Started, StoredEvent
 from aliquot.chat.conversations import Conversations
+from aliquot.chat.direct import DirectCalls
 from aliquot.chat.emitter import RunEventWriter
 from aliquot.chat.errors import UnknownRun
 from aliquot.chat.executor import Executor
@@ -121,6 +122,7 @@ class ChatApi:
             writer=self._writer, bus=bus, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
             files=self.attachments.files, classify=routing.intent, owner=owner,
         )  # fmt: skip
+        self.direct = DirectCalls(db, policy, self.runs, self.tool_outcome)
         self.signable: SignableKind = SignableConversations(self.conversations, self._chats, settings.limits.signed_messages)
         self._clock = clock
         self._writing: asyncio.Task[None] | None = None

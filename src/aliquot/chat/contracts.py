@@ -282,6 +282,8 @@ class Started:
     run_id: uuid.UUID
     conversation_id: uuid.UUID
     session_id: str
+    repeated: bool = False
+    """It was there already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,6 +116,13 @@ class RunStore:
         await tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
         return await tx.row(select(run).where(run.c.idempotency_key == key))
 
+    async def same_call(self, tx: Transaction, person_id: uuid.UUID, request_sha256: str) -> Row[Any] | None:
+        """A person's direct call with this very request that goes on or waits. Those who ask at once wait here for each other's end."""
+        await tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{person_id}:{request_sha256}", 0))))
+        same = (run.c.person_id == person_id, run.c.request_sha256 == request_sha256, run.c.kind == "tool")
+        going_on = run.c.state.in_((*_UNFINISHED, "waiting_approval"))
+        return await tx.row(select(run).where(*same, going_on).order_by(run.c.created_at.desc()).limit(1))
+
     async def claim(self, tx: Transaction, run_id: uuid.UUID, owner: uuid.UUID, at: datetime) -> Row[Any] | None:
         """Take a queued run for this process; None when somebody else has it or it has ended."""
         return await tx.row(

@@ -129,8 +129,11 @@ class RunService:
         await self._begin(tx, principal, values, {})
         return Started(run_id=values["id"], conversation_id=conversation.id, session_id=str(conversation.id))
 
-    async def start_tool(self, tx: Transaction, request: StartToolCall) -> Started:
-        """A direct tool call: the call is a step already answered, so the loop executes it and renders the result."""
+    async def start_tool(self, tx: Transaction, request: StartToolCall, *, join: bool = False) -> Started:
+        """A direct tool call: the call is a step already answered, so the loop executes it and renders the result.
+
+        With `join` the same call of this person is given instead, if it goes on or waits for a decision.
+        """
         principal = request.principal
         try:
             arguments = canonical_json(request.arguments).decode()
@@ -140,6 +143,8 @@ class RunService:
         fingerprint = content_hash([request.tool, arguments])
         if key is not None and (repeated := await self._repeated(tx, key, fingerprint)) is not None:
             return repeated
+        if join and (same := await self._runs.same_call(tx, principal.id, fingerprint)) is not None:
+            return _already(same)
         await self._limit(tx, principal, "tool", self._limits.tool_calls_per_minute)
         conversation = await self._conversations.open_or_create(tx, principal, None, "tool", request.tool)
         values = self._row(principal, conversation.id, "tool") | {"idempotency_key": key, "request_sha256": fingerprint}
@@ -306,7 +311,7 @@ class RunService:
             return None
         if row.request_sha256 != fingerprint:
             raise IdempotencyMismatch
-        return Started(run_id=row.id, conversation_id=row.conversation_id, session_id=str(row.conversation_id))
+        return _already(row)
 
     async def _parent(self, tx: Transaction, conversation: Conversation, request: StartRun) -> uuid.UUID | None:
         head = await self._tree.parent(tx, conversation, request)
@@ -368,3 +373,8 @@ def _intent(intent: Intent) -> dict[str, Any]:
 
 def _idempotency(principal: Principal, route: str, key: str | None) -> str | None:
     return None if key is None else sha256_hex(f"{principal.id}:{route}:{key}".encode())
+
+
+def _already(row: Any) -> Started:
+    """A run that was there already."""
+    return Started(run_id=row.id, conversation_id=row.conversation_id, session_id=str(row.conversation_id), repeated=True)

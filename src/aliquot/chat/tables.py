@@ -91,6 +91,12 @@ run = Table(
     Index("ix_run_conversation", "conversation_id", "created_at"),
     Index("ix_run_created_at", "created_at"),
     Index("ix_run_unfinished", "lease_until", postgresql_where="state IN ('queued', 'running')"),
+    Index(
+        "ix_run_same_call",
+        "person_id",
+        "request_sha256",
+        postgresql_where="kind = 'tool' AND state IN ('queued', 'running', 'waiting_approval')",
+    ),
     Index("uq_run_idempotency_key", "idempotency_key", unique=True, postgresql_where="idempotency_key IS NOT NULL"),
 )
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 from aliquot.kernel.clock import Timestamp
 
-Via = Literal["session", "api_key", "cli", "system"]
+Via = Literal["session", "api_key", "mcp", "cli", "system"]
+"""How somebody came in. `mcp`: through `/mcp`, whatever the credential was; it decides no approval."""
 
 ROLES = ("admin", "scientist", "clinician", "reviewer", "viewer", "service")
 

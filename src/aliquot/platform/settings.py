@@ -108,6 +108,8 @@ class Limits(BaseSettings):
     review_flags_per_minute: int = Field(30, ge=1)
     signed_record_bytes: int = Field(8_000_000, ge=1_000)
     signed_messages: int = Field(2_000, ge=1)
+    mcp_requests_at_once: int = Field(20, ge=1)
+    mcp_wait_seconds: float = Field(50, ge=0, le=600)
     usage_days: int = Field(92, ge=1)
     disk_low_bytes: int = Field(2_000_000_000, ge=0)
     disk_full_bytes: int = Field(100_000_000, ge=0)
@@ -175,6 +177,8 @@ class Settings(BaseSettings):
     """`package.module:callable` of the plug-in that wraps the root key (`platform.root_keys.KeyWrapper`)."""
     origins: tuple[str, ...] = ()
     public_url: str | None = None
+    approval_page: str | None = Field(None, max_length=500, pattern=r"^https?://[^\s{}]+\{id\}[^\s{}]*$")
+    """Where the site's front end shows a request to decide: an address with `{id}`."""
     trusted_proxies: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None

@@ -11,6 +11,7 @@ from aliquot.kernel.canonical import content_hash
 from aliquot.policy.contracts import Effect, ToolFacts
 from aliquot.tools.contracts import Tool
 from aliquot.tools.errors import ToolRefused, UnknownTool
+from aliquot.tools.mcp.contracts import GET_APPROVAL
 from aliquot.tools.schemas import compile_schema
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what every model provider accepts as a function name
@@ -40,7 +41,7 @@ class Registry:
             raise ToolRefused(f"{type(tool).__name__} does not implement the Tool protocol")
         if not _NAME.fullmatch(tool.name):
             raise ToolRefused(f"{tool.name!r} is not a tool name")
-        if tool.name in self._tools:
+        if tool.name in self._tools or tool.name == GET_APPROVAL:
             raise ToolRefused(f"{tool.name} is registered twice")
         if not tool.description.strip() or len(tool.description) > _DESCRIPTION_CHARS_MAX:
             raise ToolRefused(f"{tool.name}: the description is empty or longer than {_DESCRIPTION_CHARS_MAX} characters")

@@ -42,6 +42,10 @@ from aliquot.web.agui import router as agui_router
 from aliquot.web.aliases import Aliases
 from aliquot.web.health import router as health_router
 from aliquot.web.live import router as live_router
+from aliquot.web.mcp import PATH as MCP_PATH
+from aliquot.web.mcp import Endpoint as McpEndpoint
+from aliquot.web.mcp import error_shape as mcp_error
+from aliquot.web.mcp import router as mcp_router
 from aliquot.web.openai import error_shape
 from aliquot.web.openai import router as openai_router
 from aliquot.web.wire.agui import AgUiEncoder
@@ -54,7 +58,7 @@ log = structlog.get_logger(__name__)
 _ROUTERS = (
     health_router, admin_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
     signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
-    feedback_router, tool_calls_router, live_router, agui_router, attachments_router,
+    feedback_router, tool_calls_router, live_router, agui_router, mcp_router, attachments_router,
     access_router, erasure_router, retention_router, review_router, training_router,
 )  # fmt: skip
 
@@ -69,6 +73,7 @@ def create_app(services: Services, background: Background | None = None) -> Fast
         try:
             yield
         finally:
+            await app.state.mcp.stop()
             if background is not None:
                 await background.stop()
 
@@ -83,7 +88,7 @@ def create_app(services: Services, background: Background | None = None) -> Fast
         max_body_size=services.settings.limits.body_bytes,
         telemetry={"logs": False, "tracing": False, "metrics": False},
     )
-    app.state.services = services
+    app.state.services, app.state.mcp = services, McpEndpoint(services)
     app.state.encoders = {
         "events": EventsEncoder, "session": SessionEncoder, "chunks": ChunksEncoder, "ag-ui": AgUiEncoder, "vercel": VercelEncoder,
     }  # fmt: skip
@@ -93,7 +98,9 @@ def create_app(services: Services, background: Background | None = None) -> Fast
     if services.settings.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(services.settings.origins), allow_methods=["*"], expose_headers=["X-Run-Id", "Retry-After"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+            allow_headers=[
+                "Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "MCP-Protocol-Version", "MCP-Method", "MCP-Name",
+            ],
         )  # fmt: skip
     app.add_middleware(RequestLog, services=services)
     app.add_middleware(Aliases)
@@ -103,6 +110,8 @@ def create_app(services: Services, background: Background | None = None) -> Fast
 
 
 def _shape(request: Request, problem: Problem) -> JSONResponse | None:
+    if request.url.path == MCP_PATH:
+        return mcp_error(problem)
     return error_shape(problem) if request.url.path.startswith("/v1/") else None
 
 
@@ -152,7 +161,7 @@ class RequestLog:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 begun = True
-                status = message["status"]
+                status = int(message["status"])  # some applications send an enum
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
             await send(message)
 
