@@ -29,6 +29,9 @@ from aliquot.platform import migrate
 from aliquot.platform.db import Database
 from aliquot.platform.postgres import EmbeddedPostgres
 from aliquot.platform.vault import Vault
+from tests.rule_matrix import pytest_configure, pytest_itemcollected, pytest_runtest_logreport, pytest_sessionfinish
+
+__all__ = ["pytest_configure", "pytest_itemcollected", "pytest_runtest_logreport", "pytest_sessionfinish"]
 
 TEMPLATE = "aliquot_template"
 LOGINS = migrate.Logins(app="app-secret", sequencer="sequencer-secret", reader="reader-secret")

@@ -16,6 +16,7 @@ STEPS = (
     ("doors", [BIN / "tach", "check"]),
     ("house rules", [sys.executable, "tools/house_rules.py"]),
     ("map of the code", [sys.executable, "tools/map.py", "--check"]),
+    ("rule matrix", [sys.executable, "tools/rule_matrix.py", "--check"]),
     ("migrations match", [sys.executable, "tools/migrations_match.py"]),
 )
 

@@ -1,11 +1,11 @@
-"""`aliquot-verify bundle.zip [--vkey K] [--anchor FILE] [--witness K] [--tsa FILE] [--json]`, and `aliquot-verify witness …`."""
+"""`aliquot-verify bundle.zip [--vkey K] [--anchor FILE] [--witness K] [--tsa FILE] [--json]`, and `… document`, `… witness`."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from aliquot_verify import witness_cli
+from aliquot_verify import document, witness_cli
 from aliquot_verify.faults import Fault, Finding
 from aliquot_verify.times import shown
 from aliquot_verify.verify import Known, Report, as_json, verify
@@ -18,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["witness"]:
         return witness_cli.main(given[1:])
+    if given[:1] == ["document"]:
+        return document.main(given[1:])
     options, parser = _options(given)
     for file in (options.bundle, options.anchor, options.tsa):
         if file is not None and not file.is_file():
@@ -32,7 +34,7 @@ def _options(given: list[str]) -> tuple[argparse.Namespace, argparse.ArgumentPar
     parser = argparse.ArgumentParser(
         prog="aliquot-verify",
         description="Verify an export of an Aliquot audit log. Needs no database and no network. `aliquot-verify witness --help` "
-        "shows how to witness a log.",
+        "shows how to witness a log, `aliquot-verify document --help` how to verify a signed report.",
         epilog=f"exit codes:\n  0  everything holds\n  2  wrong usage\n{_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

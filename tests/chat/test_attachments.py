@@ -50,6 +50,7 @@ async def until_no_blobs(site: Site) -> None:  # noqa: F811
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.rule("ALCOA original")
 async def test_a_file_lives_from_its_upload_to_its_deletion(site: Site) -> None:  # noqa: F811
     scientist, viewer = await site.client("scientist"), await site.client("viewer")
     digest = hashlib.sha256(PDF).hexdigest()

@@ -99,6 +99,7 @@ def test_deep_nesting_is_flattened_and_nothing_is_lost() -> None:
     assert pdf(document(text), Options(format="pdf")).startswith(b"%PDF")
 
 
+@pytest.mark.rule("11.10(b)", "ALCOA legible")
 def test_a_pdf_is_tagged_numbered_and_says_its_time_zone() -> None:
     citation = {"title": "SOP 4", "page": 3, "excerpt": "Keep at 4 °C"}
     entries = (
@@ -117,6 +118,7 @@ def test_a_pdf_is_tagged_numbered_and_says_its_time_zone() -> None:
     assert "in no font of this server" in " ".join(shown.split()) or "日本語" in shown
 
 
+@pytest.mark.rule("11.10(b)", "ALCOA original")
 async def test_json_comes_back_without_loss_and_marked_as_imported(site: Site) -> None:
     scientist, reviewer = await site.client("scientist"), await site.client("reviewer")
     heard = await ask(scientist, "Is PCR-02 ready?", "conv_out")
@@ -216,6 +218,7 @@ async def test_nothing_a_file_claims_is_believed(site: Site) -> None:
     assert True in marks
 
 
+@pytest.mark.rule("11.10(b)")
 async def test_every_form_is_given_and_only_to_who_may_read(site: Site) -> None:
     scientist, reviewer = await site.client("scientist"), await site.client("reviewer")
     await ask(scientist, "Is PCR-02 ready?", "conv_forms")

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx2
+import pytest
 from sqlalchemy import update
 
 from aliquot.chat.sharing.tables import conversation_share
@@ -131,6 +132,7 @@ async def test_patient_data_suspends_public_links(model_site: Site, model_server
     assert await code(anonymous, "GET", f"/api/shared/{link['token']}") == (403, "share_suspended")
 
 
+@pytest.mark.rule("HIPAA 164.312(a)(1)")
 async def test_people_read_write_and_are_shut_out(model_site: Site, model_server: ModelServer) -> None:
     """Fails when a reader may write, a writer may own, a stranger sees anything, or a removed person still sees."""
     model_server.script(*(Turn(text=f"answer {n}") for n in range(8)))

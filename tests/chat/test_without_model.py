@@ -4,6 +4,7 @@ import json
 
 import httpx2
 import psycopg
+import pytest
 
 from aliquot.chat import unaided
 from aliquot.routing.contracts import Route
@@ -53,6 +54,7 @@ async def test_what_is_not_understood_is_not_guessed(site: Site) -> None:
     assert heard.of("done")[0]["confidence"] is None
 
 
+@pytest.mark.rule("11.10(f)")
 async def test_a_run_starts_only_after_confirmation(site: Site) -> None:
     scientist = await site.client("scientist")
     heard = await ask(scientist, "Start PCR-STD-35 on PCR-02")
@@ -83,6 +85,7 @@ async def test_a_rejected_run_never_starts(site: Site) -> None:
     assert (await scientist.get("/api/instruments/PCR-02/status")).json()["state"] == "idle"
 
 
+@pytest.mark.rule("ALCOA complete", "11.10(g)")
 async def test_a_viewer_s_wish_to_act_is_refused_in_words_and_on_the_record(site: Site) -> None:
     viewer = await site.client("viewer")
     heard = await ask(viewer, "Start PCR-STD-35 on PCR-02")
@@ -203,6 +206,7 @@ async def test_the_chunks_format_and_the_form_body_of_tracseq(site: Site) -> Non
     assert found["client_id"] == "conv_123"
 
 
+@pytest.mark.rule("HIPAA 164.312(a)(1)")
 async def test_other_people_s_conversations_and_runs_do_not_exist(site: Site) -> None:
     scientist, viewer = await site.client("scientist"), await site.client("viewer")
     heard = await ask(scientist, "Is PCR-02 ready?", "mine")

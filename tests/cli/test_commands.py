@@ -54,6 +54,14 @@ def test_a_name_that_does_not_exist_in_the_file_refuses_the_start(folder: Path, 
     assert said in run("doctor").stdout
 
 
+@pytest.mark.rule("11.30", "HIPAA 164.312(e)")
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "lab.example.org"])
+def test_serving_others_without_tls_is_refused(folder: Path, host: str) -> None:
+    started = run("serve", "--no-demo", "--host", host)
+    assert (started.exit_code, "without TLS is refused" in started.stderr) == (2, True), started.stderr
+    assert not (folder / "data" / "pg").exists()
+
+
 def test_a_variable_that_does_nothing_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALIQUOT_TRUSTED_PROXYS", "10.0.0.1")
     monkeypatch.setenv("ALIQUOT_LOCAL_KEY", "sk-1")
@@ -99,6 +107,7 @@ def test_a_database_of_other_keys_is_refused(folder: Path, urls: Urls, monkeypat
     assert "keys/log is not the key" in run("user", "list").stderr
 
 
+@pytest.mark.rule("Annex 11 s.7.2")
 def test_a_restore_that_cannot_be_whole_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALIQUOT_ROOT_KEY", raising=False)
     data, keys = folder / "copy", folder / "keys"

@@ -5,10 +5,13 @@ import tempfile
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.faults.conftest import ServerProcess
 from tests.faults.test_kill_server import verify
 
 
+@pytest.mark.rule("11.10(c)", "Annex 11 s.7.2", "ALCOA enduring")
 def test_a_live_back_up_is_restored_elsewhere(server: ServerProcess, tmp_path: Path) -> None:
     server.start()
     client = server.client()

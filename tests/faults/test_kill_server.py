@@ -53,6 +53,7 @@ def ended(heard: list[dict[str, Any]]) -> bool:
     return bool(heard) and heard[-1]["type"] in ("done", "error")
 
 
+@pytest.mark.rule("ALCOA complete")
 def test_killed_after_the_first_text_the_partial_answer_is_kept(with_model: ServerProcess, model_server: ModelServer) -> None:
     model_server.script(Turn(text=" ".join(f"w{i}" for i in range(400)), itl=0.02), Turn(text="never"))
     client = with_model.client()
@@ -114,6 +115,7 @@ def test_killed_while_waiting_for_a_person_the_approval_still_stands_and_acts_on
     assert again.status_code == 409
 
 
+@pytest.mark.rule("11.10(a)", "11.10(b)")
 def test_the_main_job_from_an_empty_folder_to_a_verified_export(server: ServerProcess, tmp_path: Path) -> None:
     """No model: ask, act with confirmation, kill, restart, export, verify, tamper, verify."""
     server.start()

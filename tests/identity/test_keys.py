@@ -33,6 +33,7 @@ async def test_use_is_recorded_at_most_once_a_minute(house: House) -> None:
     assert [at[14:19] for at in seen] == ["30:00", "30:00", "31:00", "31:00", "32:00"]
 
 
+@pytest.mark.rule("11.10(h)", "11.10(g)")
 async def test_a_key_cannot_do_what_needs_a_person(house: House) -> None:
     await house.make("admin@demo.lab", "admin")
     program = house.client(await house.key_of("admin@demo.lab"))
@@ -52,6 +53,7 @@ async def test_a_key_cannot_do_what_needs_a_person(house: House) -> None:
 
 
 @pytest.mark.parametrize("how", ["revoked", "expired", "person_disabled", "wrong_secret"])
+@pytest.mark.rule("11.10(d)", "11.10(h)", "11.300")
 async def test_a_key_that_has_ended_is_refused_at_once_and_audited_once_a_minute(house: House, how: str) -> None:
     ada = await house.make("ada@demo.lab")
     client, admin = house.client(await house.token("ada@demo.lab")), await house.logged_in("admin@demo.lab", "admin")

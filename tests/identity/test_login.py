@@ -56,6 +56,7 @@ async def test_an_unknown_account_costs_the_same_work_as_a_known_one(house: Hous
 
 
 @pytest.mark.parametrize("email", ["known@demo.lab", "nobody@demo.lab"])
+@pytest.mark.rule("11.10(d)", "11.300", "HIPAA 164.312(d)")
 async def test_five_failures_lock_account_and_address_until_the_window_passes(house: House, email: str) -> None:
     await house.make("known@demo.lab")
     for _ in range(5):
@@ -88,6 +89,7 @@ async def test_a_right_password_forgets_the_failures_before_it(house: House) -> 
         assert (await house.login("known@demo.lab")).status_code == 200
 
 
+@pytest.mark.rule("11.300")
 async def test_many_guesses_at_once_are_five_guesses(house: House) -> None:
     await house.make("known@demo.lab")
     answers = await asyncio.gather(*(house.login("known@demo.lab", WRONG) for _ in range(12)))

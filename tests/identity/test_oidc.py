@@ -102,6 +102,7 @@ async def build(
                 await client.aclose()
 
 
+@pytest.mark.rule("11.100", "HIPAA 164.312(d)")
 async def test_a_first_log_in_makes_a_person_with_the_claims_roles_and_no_right_to_sign(build: Callable[..., Sso]) -> None:
     sso = build()
     browser = sso.house.client()
@@ -158,6 +159,7 @@ LIES: dict[str, tuple[Callable[[Claims], None] | None, Any, str]] = {
 }
 
 
+@pytest.mark.rule("HIPAA 164.312(d)", "11.30")
 async def test_an_id_token_that_lies_opens_nothing(build: Callable[..., Sso]) -> None:
     sso = build()
     for name, (change, sign, cause) in LIES.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
+import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
@@ -60,6 +61,7 @@ async def step_up(site: Site, client: httpx2.AsyncClient, provider: Provider) ->
     return await journey(site, begun.json()["url"])
 
 
+@pytest.mark.rule("11.200")
 async def test_a_person_with_single_sign_on_signs_after_a_fresh_authentication_only(
     seeded_urls: Urls, seeded: Seeded, tmp_path: Path  # noqa: F811
 ) -> None:  # fmt: skip

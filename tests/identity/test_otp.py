@@ -68,6 +68,7 @@ async def test_a_second_factor_from_enrolment_to_removal(house: House) -> None:
     assert done == ["otp.enrolled", "otp.enrolled", "otp.refused", "otp.confirmed", "otp.removed"]
 
 
+@pytest.mark.rule("11.300", "HIPAA 164.312(d)")
 async def test_login_asks_for_the_code_and_takes_each_once(house: House) -> None:
     secret = await enrolled(house, "maria@demo.lab")
     problem(await house.login("maria@demo.lab"), 401, "otp_required")
@@ -91,6 +92,7 @@ async def test_login_asks_for_the_code_and_takes_each_once(house: House) -> None
     assert (await house.login("sam@demo.lab")).status_code == 200, "only for signatures"
 
 
+@pytest.mark.rule("11.300")
 async def test_guessing_codes_locks_the_person_at_every_address(house: House) -> None:
     secret = await enrolled(house, "maria@demo.lab")
     codes = []
@@ -105,6 +107,7 @@ async def test_guessing_codes_locks_the_person_at_every_address(house: House) ->
     assert (await house.client().post("/api/auth/login", json=body)).status_code == 200
 
 
+@pytest.mark.rule("11.100", "11.200")
 async def test_who_resets_credentials_cannot_also_make_them_sign(house: House) -> None:
     """21 CFR 11.200(a)(3): to use somebody else's signature takes two people."""
     await enrolled(house, "maria@demo.lab", "scientist")

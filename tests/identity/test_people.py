@@ -3,6 +3,8 @@
 import asyncio
 import uuid
 
+import pytest
+
 from tests.identity.conftest import House, problem
 
 ADA = {"email": "ada@demo.lab", "name": "Ada Lovelace", "roles": ["scientist"]}
@@ -56,6 +58,7 @@ async def test_the_list_is_paged(house: House) -> None:
         problem(await admin.get(f"/api/admin/users?{query}"), 422, "invalid_input")
 
 
+@pytest.mark.rule("11.10(d)", "11.10(g)")
 async def test_changes_hold_at_once_for_live_tokens(house: House) -> None:
     admin, person_id = await house.logged_in("admin@demo.lab", "admin"), await house.make("ada@demo.lab", "scientist")
     ada = house.client(await house.token("ada@demo.lab"))
@@ -92,6 +95,7 @@ async def test_disabling_twice_and_enabling(house: House) -> None:
     assert (await house.login("ada@demo.lab")).status_code == 200
 
 
+@pytest.mark.rule("11.300")
 async def test_a_reset_password_is_a_one_time_password(house: House) -> None:
     admin, person_id = await house.logged_in("admin@demo.lab", "admin"), await house.make("ada@demo.lab")
     ada = house.client(await house.token("ada@demo.lab"))
@@ -171,6 +175,7 @@ async def test_malformed_people_are_refused(house: House) -> None:
     assert len((await admin.get("/api/admin/users")).json()["items"]) == 1
 
 
+@pytest.mark.rule("11.100", "11.300", "HIPAA 164.312(a)(2)(i)")
 async def test_the_same_person_made_twice_at_once_is_one(house: House) -> None:
     admin = await house.logged_in("admin@demo.lab", "admin")
     answers = await asyncio.gather(
@@ -188,6 +193,7 @@ async def test_names_are_found_in_one_go(house: House) -> None:
         assert await house.services.identity.names(tx, []) == {}
 
 
+@pytest.mark.rule("11.100", "HIPAA 164.312(a)(2)(i)")
 async def test_an_erased_person_is_listed_without_name(house: House) -> None:
     admin, person_id = await house.logged_in("admin@demo.lab", "admin"), await house.make("ada@demo.lab")
     house.vault.erase(uuid.UUID(person_id))

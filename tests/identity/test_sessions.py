@@ -14,6 +14,7 @@ from aliquot.platform.db import Database
 from tests.identity.conftest import ADDRESS, PASSWORD, PROXY, House, problem
 
 
+@pytest.mark.rule("HIPAA 164.312(a)(2)(iii)")
 async def test_logout_ends_the_token_at_once(house: House) -> None:
     client = await house.logged_in("ada@demo.lab")
     assert (await client.get("/probe/anyone")).status_code == 200
@@ -44,6 +45,7 @@ async def test_somebody_elses_session_is_not_found(house: House) -> None:
     assert (await ada.get("/probe/anyone")).status_code == 200
 
 
+@pytest.mark.rule("HIPAA 164.312(a)(2)(iii)")
 async def test_a_token_expires_after_24_hours(house: House) -> None:
     client = await house.logged_in("ada@demo.lab")
     house.clock.advance(24 * 3600 - 1)

@@ -43,6 +43,7 @@ def test_only_the_canonical_spelling_of_an_id_is_one() -> None:
     assert parse_id("{" + str(item) + "}") is None
 
 
+@pytest.mark.rule("ALCOA contemporaneous")
 def test_times_are_utc_with_milliseconds_whatever_their_zone() -> None:
     at = datetime(2026, 3, 2, 10, 30, 0, 123_456, tzinfo=timezone(timedelta(hours=1)))
     assert rfc3339(at) == "2026-03-02T09:30:00.123Z"

@@ -165,6 +165,7 @@ async def test_a_start_that_is_rolled_back_leaves_nothing_and_can_be_repeated(be
     assert (await bench.start(key="crash")).code == "R-2026-0001"
 
 
+@pytest.mark.rule("11.10(e)")
 async def test_no_audit_no_start(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> None:
         raise RuntimeError("the log is full")
@@ -188,6 +189,7 @@ async def test_the_database_itself_allows_one_active_run_per_instrument(bench: B
             )
 
 
+@pytest.mark.rule("11.10(k)")
 async def test_protocol_versions_cannot_be_changed_by_the_server(bench: Bench) -> None:
     with pytest.raises(ProgrammingError, match="permission denied"):
         async with bench.db.begin() as tx:
@@ -241,6 +243,7 @@ async def test_a_stop_needs_a_reason_that_can_be_kept(bench: Bench) -> None:
     assert await bench.state() == "warming_up"
 
 
+@pytest.mark.rule("11.10(e)", "Annex 11 s.12.4", "ALCOA attributable")
 async def test_every_change_is_on_the_record_without_its_contents(bench: Bench) -> None:
     run = await bench.start(samples=["S-0001"])
     bench.clock.advance(70)
@@ -391,6 +394,7 @@ class Stubborn(SimulatedDriver):
         return await super().observe(handle, at=at)
 
 
+@pytest.mark.rule("11.10(h)")
 async def test_a_device_that_does_not_answer(make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Stubborn()
     bench = make_bench(drivers={"simulated": driver})
@@ -537,6 +541,7 @@ async def test_protocol_versions_follow_each_other(bench: Bench) -> None:
     assert (await bench.start("HPLC-03", "grad")).protocol_version == 2
 
 
+@pytest.mark.rule("11.10(k)")
 async def test_a_changed_protocol_does_not_change_a_started_run(bench: Bench) -> None:
     run = await bench.start("HPLC-03", "GRAD")
     async with bench.db.begin() as tx:
@@ -544,6 +549,7 @@ async def test_a_changed_protocol_does_not_change_a_started_run(bench: Bench) ->
     assert (await bench.run(run.code)).protocol_version == 1
 
 
+@pytest.mark.rule("11.10(h)")
 async def test_the_catalogue_refuses_what_cannot_be_used(bench: Bench) -> None:
     good = {"code": "NEW-1", "name": "New", "kind": "hplc", "location": "Room"}
     for bad in (

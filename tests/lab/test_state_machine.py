@@ -200,6 +200,7 @@ def _start(instrument: str, **given: Any) -> StartRun:
     return StartRun(instrument=instrument, idempotency_key=uuid.uuid4().hex, **given)
 
 
+@pytest.mark.rule("11.10(f)")
 def test_an_instrument_does_what_the_model_does(urls: Urls, vault: Vault, clock: ManualClock) -> None:
     with asyncio.Runner() as runner:
 

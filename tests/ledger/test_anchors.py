@@ -150,6 +150,7 @@ async def test_a_forked_server_is_named_by_the_witness(
         witnesses_of(Settings(data_dir=tmp_path, witnesses=(key.vkey,)))
 
 
+@pytest.mark.rule("ALCOA contemporaneous")
 async def test_checkpoints_are_time_stamped_and_the_stamps_checked(
     seeded: Seeded,
     seeded_urls: Urls,
@@ -183,6 +184,7 @@ async def test_checkpoints_are_time_stamped_and_the_stamps_checked(
     assert (code, {f["fault"] for f in report["findings"]}) == (33, {"bad_timestamp"})
 
 
+@pytest.mark.rule("11.30", "ALCOA enduring")
 async def test_the_key_is_rotated_and_both_keys_lead_to_the_log(
     seeded: Seeded,
     seeded_urls: Urls,
@@ -211,6 +213,7 @@ async def test_the_key_is_rotated_and_both_keys_lead_to_the_log(
         assert (code, report["findings"], report["vkey"]) == (0, [], vkeys[-1])
 
 
+@pytest.mark.rule("11.10(e)", "ALCOA contemporaneous")
 async def test_a_log_beats_when_it_is_silent(site: Site) -> None:
     services = site.services
 

@@ -79,6 +79,7 @@ async def change(database: Database, ledger: LedgerApi, *events: AuditEvent, the
             raise then
 
 
+@pytest.mark.rule("11.10(e)")
 async def test_a_rolled_back_change_leaves_no_event(database: Database, ledger: LedgerApi) -> None:
     with pytest.raises(KeyError):
         await change(database, ledger, an_event(), then=KeyError())
@@ -110,6 +111,7 @@ REFUSED: list[tuple[AuditEvent, type[Exception]]] = [
 ]
 
 
+@pytest.mark.rule("11.10(e)")
 async def test_what_cannot_be_recorded_undoes_the_change(database: Database, ledger: LedgerApi) -> None:
     for event, refusal in REFUSED:
         with pytest.raises(refusal):

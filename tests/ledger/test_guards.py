@@ -58,6 +58,7 @@ async def filled(database: Database, ledger: LedgerApi, sequencer: Sequencer) ->
 
 
 @pytest.mark.usefixtures("filled")
+@pytest.mark.rule("11.10(e)")
 async def test_every_login_is_refused_every_edit(urls: Urls) -> None:
     for login, url in (("app", urls.app), ("sequencer", urls.sequencer), ("reader", urls.reader), ("owner", urls.owner)):
         before = contents(urls)
@@ -67,6 +68,7 @@ async def test_every_login_is_refused_every_edit(urls: Urls) -> None:
 
 
 @pytest.mark.usefixtures("filled")
+@pytest.mark.rule("11.10(e)")
 async def test_the_serving_logins_cannot_get_around_it(urls: Urls) -> None:
     for url in (urls.app, urls.sequencer, urls.reader):
         for statement in EVASIONS:

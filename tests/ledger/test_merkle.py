@@ -97,6 +97,7 @@ def test_inclusion_proofs_convince_the_oracle(size: int, data: st.DataObject) ->
 
 @given(st.integers(1, 600), st.data())
 @settings(max_examples=30, deadline=None)
+@pytest.mark.rule("ALCOA consistent")
 def test_consistency_proofs_are_those_of_the_rfc(new: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(1, new))
     tree, leaves, nodes = grow(new)

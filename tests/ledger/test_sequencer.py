@@ -57,6 +57,7 @@ async def logged_now(database: Database) -> list[bytes]:
         return [body for _, body in await store.entries(tx, 0, 1_000)]
 
 
+@pytest.mark.rule("ALCOA consistent", "ALCOA complete")
 async def test_rolled_back_events_leave_no_gap(database: Database, ledger: LedgerApi, sequencer: Sequencer) -> None:
     for number in range(6):
         with suppress(KeyError):
@@ -85,6 +86,7 @@ async def test_small_batches_take_whole_transactions(
     assert len(set(await logged(database))) == 31
 
 
+@pytest.mark.rule("ALCOA complete")
 async def test_concurrent_writers_lose_and_repeat_nothing(
     database: Database, ledger: LedgerApi, sequencer: Sequencer, sequencer_database: Database, folder: Path, log_key: LogKey
 ) -> None:
@@ -229,6 +231,7 @@ async def test_another_key_is_not_used(
         "UPDATE audit_state SET size = 4, note = NULL",
     ],
 )
+@pytest.mark.rule("11.10(e)")
 async def test_rows_altered_by_a_superuser_are_noticed(
     database: Database, ledger: LedgerApi, sequencer: Sequencer, urls: Urls, statement: str
 ) -> None:

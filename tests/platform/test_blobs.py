@@ -48,6 +48,7 @@ async def content(blobs: Blobs, blob_id: uuid.UUID) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 11_000_000])
+@pytest.mark.rule("HIPAA 164.312(a)(2)(iv)")
 async def test_what_was_stored_comes_back_and_nothing_of_it_lies_in_clear(vault: Vault, tmp_path: Path, size: int) -> None:
     blobs, blob_id = Blobs(vault, tmp_path / "blobs"), uuid.uuid4()
     data = (b"canary-4711 " * (size // 12 + 1))[:size]

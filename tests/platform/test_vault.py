@@ -21,6 +21,7 @@ def person(vault: Vault) -> uuid.UUID:
     return subject
 
 
+@pytest.mark.rule("HIPAA 164.312(a)(2)(iv)")
 def test_what_is_sealed_opens_only_in_its_place(vault: Vault, person: uuid.UUID) -> None:
     sealed = vault.seal(person, b"secret", aad="message.body:1")
     assert vault.open(sealed, aad="message.body:1") == b"secret"
@@ -51,6 +52,7 @@ def test_another_person_s_label_on_a_ciphertext_does_not_open_it(vault: Vault, p
         vault.open(sealed[:1] + other.bytes + sealed[17:], aad="a")
 
 
+@pytest.mark.rule("GDPR 17")
 def test_an_erased_subject_is_gone_for_every_process(tmp_path: Path) -> None:
     one, two = Vault(ROOT, tmp_path), Vault(ROOT, tmp_path)
     subject, kept = uuid.uuid4(), uuid.uuid4()

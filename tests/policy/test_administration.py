@@ -96,6 +96,7 @@ async def actions(site: Site) -> list[tuple[str, str]]:  # noqa: F811
         return [(row[0], row[1]) for row in await tx.rows(sa.text(sql))]
 
 
+@pytest.mark.rule("11.10(k)")
 async def test_two_administrators_activate_a_bundle_and_every_process_follows(admins: Site, vault: Vault) -> None:
     scientist = await admins.make("s@demo.lab", "scientist")
     a, b = await admins.enter("a@demo.lab"), await admins.enter("b@demo.lab")
@@ -379,6 +380,7 @@ NIGHT = (
 )
 
 
+@pytest.mark.rule("11.10(f)")
 async def test_limits_time_of_day_and_bands_decide(admins: Site) -> None:
     golden = tuple(case for case in DEFAULT.golden if case["tool"]["name"] != "stop_run")
     admins.policy.use_bundle(replace(DEFAULT, rules=LIMITS, authz=DEFAULT.authz + NIGHT, golden=golden))
@@ -407,6 +409,7 @@ async def _begin(site: Site, person: Any, asked: str) -> None:  # noqa: F811
         await site.policy.begin_execution(tx, uuid.UUID(asked), query_now=query(person), preview_now=PREVIEW)
 
 
+@pytest.mark.rule("11.10(i)")
 async def test_a_hypothetical_person_is_explained_under_a_bundle_not_yet_active(admins: Site) -> None:
     a = await admins.enter("a@demo.lab")
     trained = '\n@id("trained") @reason("Trained people only.") @obligation("training_valid") permit (principal, action, resource == Tool::"start_run");'  # noqa: E501

@@ -126,6 +126,7 @@ async def test_another_run_does_not_use_the_approval(world: World) -> None:
     assert (await world.begin(again, query(scientist, run_id=decided.next_run_id))).state == "executing"
 
 
+@pytest.mark.rule("11.10(g)")
 async def test_a_role_lost_meanwhile_counts(world: World) -> None:
     scientist, asked = await approved(world)
     demoted = replace(world.person("viewer"), id=scientist.id)
@@ -192,6 +193,7 @@ async def test_expiry_while_the_password_is_checked(world: World, make_policy: C
 # Used twice
 
 
+@pytest.mark.rule("11.10(f)")
 async def test_an_approval_is_executed_once(world: World) -> None:
     scientist, asked = await approved(world)
     await world.begin(asked, query(scientist))
@@ -227,6 +229,7 @@ async def test_of_many_parallel_executions_one_begins(world: World) -> None:
     assert sum(isinstance(result, IllegalTransition) for result in results) == 29
 
 
+@pytest.mark.rule("11.10(f)")
 async def test_of_a_thousand_parallel_decisions_one_wins(world: World, urls: Any) -> None:
     scientist = world.person("scientist")
     asked = await world.ask(query(scientist))

@@ -25,6 +25,7 @@ from tests.policy.conftest import ARGUMENTS, PASSWORD, PREVIEW, START_RUN, STOP_
 FOREIGN = {"foreign_run": True}
 
 
+@pytest.mark.rule("11.10(f)")
 async def test_a_confirmed_call_is_executed_with_the_stored_arguments(world: World) -> None:
     scientist = world.person("scientist")
     asked = await world.ask(query(scientist))
@@ -81,6 +82,7 @@ async def test_a_policy_that_nobody_bound_to_chat_decides_nothing(world: World, 
     assert await world.state(asked) == "pending"
 
 
+@pytest.mark.rule("11.10(g)")
 async def test_a_signature_is_given_by_somebody_else_with_the_right_to_sign(world: World) -> None:
     scientist, reviewer = world.person("scientist"), world.person("reviewer")
     asked = await world.ask(query(scientist, STOP_RUN, facts=FOREIGN))

@@ -111,6 +111,7 @@ def test_risk_is_summed_and_capped_and_decides_nothing() -> None:
     assert engine(risk='@id("r") @reason("R.") @weight("100") permit (principal, action, resource);').evaluate(ask()).decision == "allow"
 
 
+@pytest.mark.rule("HIPAA 164.312(e)")
 def test_patient_data_does_not_leave() -> None:
     outside = {"effect": "external", "name": "mail", "permissions": ("lab.read",)}
     assert ENGINE.evaluate(ask(**outside, facts={"patient_data_out": True})).decision == "deny"  # type: ignore[arg-type]  # a splat of literals
@@ -118,6 +119,7 @@ def test_patient_data_does_not_leave() -> None:
 
 @pytest.mark.parametrize("effect", EFFECTS)
 @pytest.mark.parametrize("role", sorted(ROLE_PERMISSIONS))
+@pytest.mark.rule("11.10(f)")
 def test_gmp_critical_is_never_automatic_even_where_the_bundle_forgets_it(role: str, effect: Effect) -> None:
     call = ask((role,), effect, permissions=("lab.read",), gmp_critical=True)
     assert ENGINE.evaluate(call).decision != "allow"
@@ -126,6 +128,7 @@ def test_gmp_critical_is_never_automatic_even_where_the_bundle_forgets_it(role: 
     assert "gmp-never-automatic" in ids(found)
 
 
+@pytest.mark.rule("11.10(i)")
 def test_a_reason_or_training_obligation_is_enforced() -> None:
     reason = engine(obligations='@id("o") @reason("O.") @obligation("reason_required") permit (principal, action, resource);')
     assert (reason.evaluate(ask()).decision, reason.evaluate(ask()).obligations) == ("confirm", ("confirm", "reason_required"))
@@ -181,6 +184,7 @@ def test_every_property_that_decides_is_asked_anew() -> None:
             assert name in ids(every.evaluate(call))
 
 
+@pytest.mark.rule("11.10(g)")
 def test_a_missing_permission_denies_whatever_the_policies_say() -> None:
     found = engine().evaluate(ask(("viewer",), "read"))
     assert (found.decision, ids(found)) == ("deny", {"missing-permission"})
@@ -271,6 +275,7 @@ def test_a_bundle_in_a_folder_is_read_or_refused(tmp_path: Path) -> None:
         read_source(tmp_path / "bundle")
 
 
+@pytest.mark.rule("11.10(k)")
 def test_the_version_is_that_of_the_content() -> None:
     assert DEFAULT.version == replace(DEFAULT, authz=DEFAULT.authz.replace("\n", "\r\n")).version
     for part in ("schema", "authz", "obligations", "risk"):
@@ -330,6 +335,7 @@ def test_whatever_is_asked_there_is_an_answer_with_a_reason_and_never_too_much(c
 
 @_quick
 @given(_queries)
+@pytest.mark.rule("11.10(g)")
 def test_without_a_permit_everything_is_denied(call: Query) -> None:
     assert EMPTY.evaluate(call).decision == "deny"
 

@@ -150,6 +150,7 @@ async def test_the_requester_sees_the_preview_and_confirms(site: Site) -> None:
     assert await site.refusals() == ["already_decided"]
 
 
+@pytest.mark.rule("11.10(g)", "11.10(h)")
 async def test_an_agent_with_the_persons_key_cannot_decide(site: Site) -> None:
     scientist = await site.make("s@demo.lab", "scientist")
     asked, agent = await site.ask(scientist), await site.key(scientist)

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.chat.conftest import ask
 from tests.conftest import Urls
@@ -25,6 +26,7 @@ async def asked_about_a_patient(client: httpx2.AsyncClient) -> str:
     return str((await client.get(f"/api/runs/{heard.run_id}")).json()["conversation_id"])
 
 
+@pytest.mark.rule("HIPAA 164.312(b)", "ALCOA attributable")
 async def test_every_way_of_seeing_patient_data_is_recorded(site: Site, seeded_urls: Urls) -> None:  # noqa: F811
     clinician, reviewer, admin = await site.client("clinician"), await site.client("reviewer"), await site.client("admin")
     me = str(site.people["clinician"])
@@ -53,6 +55,7 @@ async def test_every_way_of_seeing_patient_data_is_recorded(site: Site, seeded_u
     assert len((await reviewer.get("/api/audit", params={"action": "access.reported"})).json()["items"]) == 5
 
 
+@pytest.mark.rule("HIPAA 164.312(a)(2)(ii)")
 async def test_in_an_emergency_a_conversation_opens_for_a_while_and_is_reviewed(site: Site) -> None:  # noqa: F811
     clinician, admin, viewer = await site.client("clinician"), await site.client("admin"), await site.client("viewer")
     conversation = await asked_about_a_patient(await site.client("scientist"))

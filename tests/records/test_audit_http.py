@@ -89,6 +89,7 @@ async def house(database: Database, vault: Vault, clock: ManualClock, sequencer:
     return House(app, services, sequencer, clock, log_key)
 
 
+@pytest.mark.rule("11.10(d)")
 async def test_nobody_without_the_right_reads_or_exports(house: House) -> None:
     await house.append(3)
     await house.sequencer.run_once()
@@ -98,6 +99,7 @@ async def test_nobody_without_the_right_reads_or_exports(house: House) -> None:
         assert (await scientist.request(method, path)).json()["code"] == "forbidden", path
 
 
+@pytest.mark.rule("ALCOA available", "Annex 11 s.9")
 async def test_the_list_is_filtered_and_paged(house: House) -> None:
     admin = await house.logged_in("admin")
     await house.append(5, action="run.started", actor="ada")
@@ -168,6 +170,7 @@ async def test_what_is_not_there(house: House) -> None:
         assert (await admin.get(path)).status_code == 404, path
 
 
+@pytest.mark.rule("HIPAA 164.312(c)", "ALCOA consistent")
 async def test_a_proof_leads_from_the_event_to_the_signed_root(house: House) -> None:
     admin = await house.logged_in("admin")
     ids = await house.append(300)
@@ -213,6 +216,7 @@ async def test_tiles_over_http_are_the_published_files(house: House, folder: Pat
         assert (await admin.get(f"/tlog/{name}")).content == content, name
 
 
+@pytest.mark.rule("Annex 11 s.9", "HIPAA 164.312(b)")
 async def test_reading_is_itself_recorded(house: House) -> None:
     admin = await house.logged_in("admin")
     await house.append(2, actor="ada")
@@ -227,6 +231,7 @@ async def test_reading_is_itself_recorded(house: House) -> None:
     assert "ada" not in json.dumps(recorded)
 
 
+@pytest.mark.rule("11.10(b)", "Annex 11 s.17", "ALCOA available")
 async def test_an_export_over_http_verifies(house: House, tmp_path: Path) -> None:
     reviewer = await house.logged_in("reviewer")
     await house.append(300)

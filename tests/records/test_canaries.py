@@ -100,6 +100,7 @@ def files(cluster: Cluster, urls: Urls, data: Path) -> Iterator[bytes]:
         yield path.read_bytes()
 
 
+@pytest.mark.rule("HIPAA 164.312(a)(2)(iv)", "11.30", "GDPR 17")
 async def test_nothing_a_person_wrote_is_anywhere_in_clear(
     cluster: Cluster,
     seeded_urls: Urls,  # noqa: F811

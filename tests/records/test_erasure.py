@@ -6,6 +6,8 @@ import json
 import uuid
 import zipfile
 
+import pytest
+
 from tests.chat.conftest import ask
 from tests.site import PASSWORD, Seeded, Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 
@@ -34,6 +36,7 @@ async def shared_conversation(site: Site) -> tuple[str, str]:  # noqa: F811
     return conversation, rated["id"]
 
 
+@pytest.mark.rule("GDPR 17", "GDPR 15, 20")
 async def test_an_erased_person_is_gone_everywhere_and_nothing_breaks(site: Site) -> None:  # noqa: F811
     conversation, _ = await shared_conversation(site)
     own = site.people["viewer"]
@@ -100,6 +103,7 @@ async def the_log_still_holds(site: Site, erasure: dict[str, str]) -> None:  # t
     assert (result.differences, result.erased > 0 or result.compared["run"] > 0) == ((), True)
 
 
+@pytest.mark.rule("GDPR 17")
 async def test_what_refuses_an_erasure(site: Site) -> None:  # noqa: F811
     admin, scientist = await site.client("admin"), await site.client("scientist")
     assert (await erase(site, "admin@demo.lab")).json()["code"] == "last_admin"
@@ -116,6 +120,7 @@ async def test_what_refuses_an_erasure(site: Site) -> None:  # noqa: F811
     assert (await program.get("/api/users/me/export")).json()["code"] == "session_required"
 
 
+@pytest.mark.rule("GDPR 17")
 async def test_an_erasure_that_was_interrupted_is_finished_by_the_next_process(site: Site) -> None:  # noqa: F811
     services, own = site.services, site.people["viewer"]
     forgotten = services.erasure._domains

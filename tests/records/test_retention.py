@@ -18,6 +18,7 @@ async def put(client: httpx2.AsyncClient, kind: str, days: int | None, **more: A
     return answer.status_code, str(answer.json().get("code", ""))
 
 
+@pytest.mark.rule("11.10(c)", "Annex 11 s.9")
 async def test_schedules_are_changed_with_a_reason_and_a_secret(site: Site) -> None:  # noqa: F811
     admin, reviewer = await site.client("admin"), await site.client("reviewer")
     found = {s["kind"]: s["keep_days"] for s in (await admin.get("/api/admin/retention")).json()["items"]}
@@ -36,6 +37,7 @@ async def test_schedules_are_changed_with_a_reason_and_a_secret(site: Site) -> N
     assert [bool(e["content"]) for e in events] == [False, True, False]
 
 
+@pytest.mark.rule("11.10(c)", "ALCOA enduring")
 async def test_a_deleted_conversation_goes_when_nothing_keeps_it(site: Site, seeded_urls: Urls) -> None:  # noqa: F811
     viewer, admin = await site.client("viewer"), await site.client("admin")
     file = (await viewer.post("/api/attachments", files={"file": ("a.txt", b"text")})).json()["id"]
@@ -87,6 +89,7 @@ async def test_a_deleted_conversation_goes_when_nothing_keeps_it(site: Site, see
     assert len((await admin.get("/api/admin/holds")).json()["items"]) == 3
 
 
+@pytest.mark.rule("11.10(c)", "ALCOA enduring")
 async def test_laboratory_records_keep_their_people(site: Site, seeded_urls: Urls) -> None:  # noqa: F811
     admin, scientist = await site.client("admin"), await site.client("scientist")
     heard = await ask(scientist, "stop HPLC-03, the pressure is dropping")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import sqlalchemy as sa
 
 from tests.conftest import Urls
@@ -36,6 +37,7 @@ async def events(site: Site, action: str) -> list[dict[str, Any]]:  # noqa: F811
     return [json.loads(bytes(row.body)) for row in rows]
 
 
+@pytest.mark.rule("ALCOA original", "ALCOA accurate")
 async def test_an_answer_is_flagged_looked_at_and_corrected_beside_itself(site: Site) -> None:  # noqa: F811
     scientist, reviewer, viewer = [await site.client(role) for role in ("scientist", "reviewer", "viewer")]
     conversation, question, answer = await answered(scientist)
@@ -101,6 +103,7 @@ async def test_an_answer_is_flagged_looked_at_and_corrected_beside_itself(site: 
     assert "CANARY" not in stored
 
 
+@pytest.mark.rule("HIPAA 164.312(a)(1)")
 async def test_nobody_decides_about_their_own_and_patients_are_for_clinicians(site: Site) -> None:  # noqa: F811
     reviewer, admin = await site.client("reviewer"), await site.client("admin")
     _, _, own = await answered(reviewer)

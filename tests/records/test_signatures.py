@@ -48,6 +48,7 @@ async def events(site: Site, action: str) -> list[dict[str, Any]]:  # noqa: F811
     return [json.loads(bytes(row.body)) for row in rows]
 
 
+@pytest.mark.rule("11.50", "Annex 11 s.14", "ALCOA attributable")
 async def test_a_run_is_signed_by_its_operator_and_reviewed_by_somebody_else(site: Site) -> None:  # noqa: F811
     scientist, reviewer = await site.client("scientist"), await site.client("reviewer")
     run = await ended_run(scientist)
@@ -93,6 +94,7 @@ async def test_a_run_is_signed_by_its_operator_and_reviewed_by_somebody_else(sit
     assert {e["reason"] for e in await events(site, "signature.refused")} == {"already_signed", "self_verification", "authors_only"}
 
 
+@pytest.mark.rule("11.70", "Annex 11 s.8.2", "Annex 11 s.14")
 async def test_a_conversation_is_signed_up_to_a_message_and_stays_so(site: Site) -> None:  # noqa: F811
     scientist = await site.client("scientist")
     files = [(await scientist.post("/api/attachments", files={"file": (f"{n}.txt", b"x", "text/plain")})).json()["id"] for n in "ab"]
@@ -153,6 +155,7 @@ async def test_a_conversation_is_signed_up_to_a_message_and_stays_so(site: Site)
     assert foreign.status_code == 404, "a message of another conversation"
 
 
+@pytest.mark.rule("11.10(g)", "11.200")
 async def test_a_bearer_token_alone_never_signs(site: Site) -> None:  # noqa: F811
     scientist = await site.client("scientist")
     path = f"{PROTOCOL}/signatures"
@@ -203,6 +206,7 @@ async def test_signing_at_once_and_again_gives_one_signature(site: Site) -> None
     assert [first["items"][0]["meaning"], second["items"][0]["meaning"]] == ["rejection", "responsibility"]
 
 
+@pytest.mark.rule("11.50")
 async def test_a_revocation_is_a_further_record(site: Site) -> None:  # noqa: F811
     scientist, reviewer = await site.client("scientist"), await site.client("reviewer")
     path, wish = f"{PROTOCOL}/signatures", {"meaning": "approval", "reason": "looks right", **WITH}
@@ -228,6 +232,7 @@ async def test_a_revocation_is_a_further_record(site: Site) -> None:  # noqa: F8
     assert (left["revoked"]["printed_name"], left["revoked"]["reason"]) == ("Sana Scientist (demo)", None)
 
 
+@pytest.mark.rule("11.10(j)")
 async def test_the_accountability_text_comes_first(site: Site) -> None:  # noqa: F811
     async with site.services.db.begin() as tx:
         await site.services.identity.create_person(tx, email="new@demo.lab", name="Nia New", roles=["scientist"], password=PASSWORD)
@@ -247,6 +252,7 @@ async def test_the_accountability_text_comes_first(site: Site) -> None:  # noqa:
     assert [e["actor"] for e in await events(site, "accountability.accepted")][-1] == (await new.get("/api/auth/me")).json()["id"]
 
 
+@pytest.mark.rule("11.200", "HIPAA 164.312(a)(2)(iii)")
 async def test_both_components_after_a_pause_and_one_within_a_period(seeded_urls: Urls, seeded: Seeded, tmp_path: Any) -> None:  # noqa: F811
     clock = Shifted()
     async with running_site(seeded_urls, tmp_path / "data", seeded, clock=clock, shutdown_seconds=0.2, time_zone="Europe/Berlin") as site:  # noqa: F811
@@ -289,6 +295,7 @@ class Shifted:
         return otp.hotp(base64.b32decode(secret), otp.step_of(self.now()))
 
 
+@pytest.mark.rule("11.10(a)", "11.70", "Annex 11 s.8.2")
 async def test_what_was_signed_cannot_change_unseen(site: Site, seeded_urls: Urls) -> None:  # noqa: F811
     scientist, reviewer = await site.client("scientist"), await site.client("reviewer")
     run = await ended_run(scientist)
@@ -320,6 +327,7 @@ async def test_what_was_signed_cannot_change_unseen(site: Site, seeded_urls: Url
     assert [one["content"] for one in pasted] == ["damaged"], "a row moved to another record does not pass for its signature"
 
 
+@pytest.mark.rule("11.10(f)", "11.10(g)")
 async def test_rules_of_the_site_decide_who_and_how_many(seeded_urls: Urls, seeded: Seeded, tmp_path: Any) -> None:  # noqa: F811
     rules = [
         {"kind": "protocol", "meaning": "review", "persons": 2, "not_also": ["responsibility"]},

@@ -18,6 +18,7 @@ PATH = "/api/records/protocol/PCR-STD-35/signatures"
 WITH = {"password": PASSWORD}
 
 
+@pytest.mark.rule("11.10(b)", "11.50", "11.70", "Annex 11 s.14")
 async def test_an_export_holds_the_signatures_and_the_verifier_binds_them_to_the_log(site: Site, tmp_path: Path) -> None:  # noqa: F811
     scientist, reviewer = await site.client("scientist"), await site.client("reviewer")
     made = (await scientist.post(PATH, json={"meaning": "approval", "reason": "canary reason", **WITH})).json()
@@ -102,6 +103,7 @@ FAULTS: dict[str, Callable[[], list[Finding]]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.rule("11.70", "Annex 11 s.14")
 def test_every_fault_of_a_signature_is_found(name: str) -> None:
     found = FAULTS[name]()
     assert len(found) == 1, found

@@ -15,6 +15,7 @@ from tests.tools.tool_world import Busy, FakeTool, World, start_tool, write_tool
 Make = Callable[..., World]
 
 
+@pytest.mark.rule("Annex 11 s.12.4", "ALCOA attributable")
 async def test_an_allowed_call_is_executed_and_on_record(world: Make) -> None:
     w = world(FakeTool())
     context = w.context()
@@ -148,6 +149,7 @@ async def test_an_unknown_tool_is_named_as_such_with_what_there_is(world: Make) 
     assert all("tool" not in event for event in await w.events())
 
 
+@pytest.mark.rule("11.10(g)")
 async def test_who_lacks_the_permission_is_denied_and_not_told_what_exists(world: Make) -> None:
     tool = start_tool(refuses_preview=Busy())
     w = world(tool)
@@ -266,6 +268,7 @@ async def test_a_person_makes_only_so_many_calls_a_minute(world: Make, clock: An
     assert (await w.call(context=w.context(person))).outcome == "ok"
 
 
+@pytest.mark.rule("11.10(e)")
 async def test_without_audit_nothing_happens(world: Make, urls: Any) -> None:
     tool = write_tool()
     w = world(tool)

@@ -130,6 +130,7 @@ def test_a_truncated_list(judge: Judge, key: LogKey, kept: int) -> None:
     assert report.unnamed == max(0, 500 - kept)
 
 
+@pytest.mark.rule("11.10(a)")
 def test_a_log_truncated_by_the_holder_of_the_key_needs_the_anchor(judge: Judge, key: LogKey, tmp_path: Path) -> None:
     anchor = tmp_path / "anchor"
     anchor.write_bytes(bundle(key, 600).files["checkpoint"])
@@ -278,6 +279,7 @@ def test_electronic_signatures_the_log_does_not_know_are_not_passed(judge: Judge
 
 @given(data=st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.rule("11.10(a)", "11.30")
 def test_no_single_byte_of_any_file_can_be_changed(judge: Judge, key: LogKey, data: st.DataObject) -> None:
     forge = bundle(key, 300)
     name = data.draw(st.sampled_from(sorted(n for n, content in forge.files.items() if content)))

@@ -30,6 +30,7 @@ def filled(path: str, value: str) -> str:
     return re.sub(r"\{[^}]+\}", value, path)
 
 
+@pytest.mark.rule("11.10(d)", "HIPAA 164.312(a)(1)")
 async def test_without_a_token_everything_but_health_and_log_in_is_401(site: Site) -> None:  # noqa: F811
     anonymous = await site.anonymous()
     found = await routes(site)
@@ -42,6 +43,7 @@ async def test_without_a_token_everything_but_health_and_log_in_is_401(site: Sit
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.rule("11.10(d)")
 async def test_expired_forged_and_revoked_tokens_are_401_everywhere(site: Site) -> None:  # noqa: F811
     scientist = await site.client("scientist")
     good = scientist.headers["Authorization"].removeprefix("Bearer ")
@@ -62,6 +64,7 @@ async def test_expired_forged_and_revoked_tokens_are_401_everywhere(site: Site) 
             assert answer.status_code in (401, 429), (method, path, answer.status_code)
 
 
+@pytest.mark.rule("11.10(d)", "11.10(g)")
 async def test_a_person_without_rights_gets_nothing_from_administration(site: Site) -> None:  # noqa: F811
     viewer = await site.client("viewer")
     for method, path in await routes(site):
@@ -112,6 +115,7 @@ async def test_aliases_are_the_same_resource(site: Site) -> None:  # noqa: F811
     assert (await scientist.get("/api/chat/threads/t1")).status_code == 404
 
 
+@pytest.mark.rule("11.10(d)")
 async def test_every_websocket_without_a_token_or_with_an_expired_one_is_401(site: Site) -> None:  # noqa: F811
     claims = jwt.decode((await site.client("scientist")).headers["Authorization"].split()[1], options={"verify_signature": False})
     past = datetime.now(UTC) - timedelta(hours=1)

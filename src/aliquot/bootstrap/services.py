@@ -1,7 +1,7 @@
 """What a process has: every service by its name."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aliquot.admin.api import AdminApi
@@ -32,6 +32,7 @@ from aliquot.records.retention.api import RetentionApi
 from aliquot.records.review.api import ReviewApi
 from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.training.api import TrainingApi
+from aliquot.reports.api import ReportsApi
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
 from aliquot.tools.contracts import ToolContext
@@ -78,6 +79,11 @@ class Services:
     live: LiveApi
     admin: AdminApi
     link: ValkeyLink | None
+    reports: ReportsApi = field(init=False)
+    """Reads the others."""
+
+    def __post_init__(self) -> None:
+        self.reports = ReportsApi(self.db, self, self.clock)
 
     async def describe_call(
         self, tx: Transaction, principal: Principal, tool: str, arguments: dict[str, Any]

@@ -4,6 +4,7 @@ Data (any age): database, published log, blobs of the data folder. Keys (the new
 signing key. The root key is in neither. A server may go on while a back-up is made.
 """
 
+import asyncio
 import fcntl
 import hashlib
 import json
@@ -17,9 +18,10 @@ from typing import Annotated
 import typer
 
 import aliquot
-from aliquot.cli.common import read_settings, sentences
+from aliquot.cli.common import open_services, read_settings, sentences
 from aliquot.cli.installation import open_installation, require_serviceable, upgrade
 from aliquot.kernel.clock import SystemClock, rfc3339
+from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.platform import dump
 from aliquot.platform.settings import Settings, SettingsError
 from aliquot.platform.telemetry import configure_logs
@@ -87,10 +89,19 @@ def _back_up_data(settings: Settings, folder: Path) -> None:
     made_at = rfc3339(SystemClock().now())
     manifest = {"aliquot": aliquot.__version__, "made_at": made_at, "blob_url": settings.blob_url is not None, "sha256": files}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    asyncio.run(_record(_sha256(folder / _MANIFEST)))
     size = sum(path.stat().st_size for path in _files(folder))
     typer.echo(f"Data back-up of {len(files)} files ({size / 1e6:.1f} MB) in {folder}. The keys are not in it: `aliquot backup --keys`.")
     if settings.blob_url is not None:
         typer.echo("Blobs lie where BLOB_URL says and were not copied: back them up there (versioned, never newer than this).")
+
+
+async def _record(manifest: str) -> None:
+    """The event of a data back-up; `manifest` is the SHA-256 of the file that names all others with theirs."""
+    record = RecordRef(type="backup", id=manifest)
+    event = AuditEvent(action="backup.made", actor="system", via="cli", record=record, versions={"manifest": manifest})
+    async with open_services() as services, services.db.begin() as tx:
+        await services.ledger.append(tx, event)
 
 
 def _back_up_keys(settings: Settings, folder: Path) -> None:

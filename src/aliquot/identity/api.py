@@ -9,6 +9,7 @@ from datetime import datetime
 from aliquot.identity import store
 from aliquot.identity.contracts import (
     SYSTEM,
+    Accounts,
     Actor,
     ApiKey,
     Components,
@@ -79,6 +80,7 @@ class IdentityApi:
         self._login_slots = asyncio.Semaphore(_LOGINS_AT_ONCE)
         self._logins_waiting = 0
         self.idempotency = Idempotency(clock)
+        self._clock = clock
         self.limiter = limiter
 
     # Who asks
@@ -284,6 +286,10 @@ class IdentityApi:
     async def list_people(self, tx: Transaction, *, limit: int = 50, after: uuid.UUID | None = None) -> Sequence[Person]:
         """People in the order they were made, at most 200 at once."""
         return [self._people.person(row) for row in await store.people(tx, limit=min(limit, _LIST_MAX), after=after)]
+
+    async def accounts(self, tx: Transaction) -> Accounts:
+        """Who can come in and who can sign, in numbers."""
+        return Accounts(**await store.accounts(tx, self._clock.now(), _LIST_MAX))
 
     async def create_person(
         self, tx: Transaction, *, email: str, name: str, roles: Sequence[str], password: str | None = None, must_change: bool | None = None,

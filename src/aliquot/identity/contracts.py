@@ -159,3 +159,23 @@ class Components:
     secrets: frozenset[Secret]
     executed_at: datetime | None
     """When this session executed all of them last: its log-in, or the confirmation of the second factor. None: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts:
+    """Who can come in and who can sign, in numbers, at one moment."""
+
+    active: int
+    disabled: int
+    roles: dict[str, int]
+    """Active people by role; who has two is in both."""
+    may_sign: int
+    signers_without_otp: tuple[uuid.UUID, ...]
+    """Active people who may sign and have no confirmed second factor here; at most 200."""
+    signing_held: int
+    """People whose right to sign waits for a second administrator after a reset."""
+    must_change: int
+    """Active people whose one-time password stands."""
+    api_keys: int
+    api_keys_for_ever: int
+    """Working keys that never expire."""

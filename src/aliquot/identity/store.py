@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from aliquot.identity.tables import api_key, login_session, person, socket_ticket
@@ -114,6 +114,33 @@ async def lock_admins(tx: Transaction) -> None:
 async def count_active_admins(tx: Transaction, *, without: uuid.UUID | None = None) -> int:
     statement = select(func.count()).select_from(person).where(person.c.active, person.c.roles.contains(["admin"]))
     return int(await tx.scalar(statement.where(person.c.id != without) if without is not None else statement))
+
+
+_ACCOUNTS = text(
+    "SELECT count(*) FILTER (WHERE active) AS active, count(*) FILTER (WHERE NOT active) AS disabled, "
+    "count(*) FILTER (WHERE active AND may_sign) AS may_sign, count(*) FILTER (WHERE active AND must_change) AS must_change, "
+    "count(*) FILTER (WHERE active AND signing_hold IS NOT NULL) AS signing_held FROM person"
+)
+_ROLES = text("SELECT role, count(*) AS people FROM person, unnest(roles) AS role WHERE active GROUP BY role ORDER BY role")
+_BARE_SIGNERS = text(
+    "SELECT id FROM person WHERE active AND may_sign AND NOT EXISTS ("
+    "SELECT FROM second_factor AS f WHERE f.person_id = person.id AND f.confirmed_at IS NOT NULL) ORDER BY id LIMIT :limit"
+)
+_KEYS = text(
+    "SELECT count(*) AS live, count(*) FILTER (WHERE expires_at IS NULL) AS for_ever FROM api_key "
+    "WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :at)"
+)
+
+
+async def accounts(tx: Transaction, at: datetime, limit: int) -> dict[str, Any]:
+    """Counts of people and keys, and the ids of signers without a second factor."""
+    people, keys = await tx.row(_ACCOUNTS), await tx.row(_KEYS, {"at": at})
+    assert people is not None and keys is not None  # noqa: S101, PT018 - aggregates give one row
+    return {
+        **people._mapping, "api_keys": keys.live, "api_keys_for_ever": keys.for_ever,
+        "roles": {row.role: row.people for row in await tx.rows(_ROLES)},
+        "signers_without_otp": tuple(row.id for row in await tx.rows(_BARE_SIGNERS, {"limit": limit})),
+    }  # fmt: skip
 
 
 async def insert_session(tx: Transaction, values: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
@@ -19,10 +20,13 @@ from aliquot.ledger.contracts import (
     LoggedEvent,
     RecordRef,
     SignatureLines,
+    SignedDocument,
 )
 from aliquot.ledger.cosignature import WitnessKey
+from aliquot.ledger.documents import signed_document
 from aliquot.ledger.errors import ExportBusy, NoCheckpoint, NoLogKey, NoSuchEvent, NotYetInLog, RotationUnderWay
 from aliquot.ledger.events import event_body
+from aliquot.ledger.evidence import Evidence
 from aliquot.ledger.export import Order, write_bundle
 from aliquot.ledger.keys import KeySource, LogKeys, rotation_statement, statement_hash
 from aliquot.ledger.merkle import encode_bundle, inclusion_ranges, parse_tile_path
@@ -51,6 +55,7 @@ class LedgerApi:
         """`wake` is called after each commit that appended, e.g. `Sequencer.wake` when it runs in this process.
         `key` signs exports; a process without it does everything else."""
         self.anchors = Anchors(clock, key, witnesses)
+        self.evidence = Evidence()
         self.signature_lines: SignatureLines | None = None
         """Bound by bootstrap: what an export says of electronic signatures."""
         self._vault = vault
@@ -153,12 +158,22 @@ class LedgerApi:
         if self._exports.locked():
             raise ExportBusy(retry_after=60)
         async with self._exports:
-            await self._settle(tx)
+            await self.settle(tx)
             state, note = await _signed(tx)
             first, count = await queries.span(tx, since, until, state.size)
             order = Order(state=state, note=note, first=first, count=count, since=since, until=until, made_at=self._clock.now())
             extras = {"keys.json": await self.anchors.keys_document(tx), "anchors.json": await self.anchors.document(tx, state.size)}
             return await write_bundle(tx, order, self._signer(note), extras, self.signature_lines)
+
+    async def vkey(self, tx: Transaction) -> str:
+        """The verifier key of the newest checkpoint. Raises NoLogKey, NoCheckpoint."""
+        _, note = await _signed(tx)
+        return self._signer(note).vkey
+
+    async def sign(self, tx: Transaction, kind: str, document: dict[str, Any]) -> SignedDocument:
+        """A document of this site, signed by the key of the newest checkpoint. Raises NoLogKey, NoCheckpoint."""
+        _, note = await _signed(tx)
+        return signed_document(self._signer(note), kind, document)
 
     def _signer(self, note: str) -> LogKey:
         """The key that signed the newest checkpoint: for a moment of a rotation the staged one."""
@@ -191,8 +206,8 @@ class LedgerApi:
         await self.append(tx, AuditEvent(action=HEARTBEAT, actor="system", record=record, reason=f"every:{every_seconds}s"))
         return True
 
-    async def _settle(self, tx: Transaction) -> None:
-        """Wait, for a while, until what is committed now is in the log."""
+    async def settle(self, tx: Transaction) -> None:
+        """Wait, for at most 3 seconds, until what is committed now is in the log. Not in a transaction that sees a snapshot."""
         if self._wake is not None:
             self._wake()
         now, _ = await store.snapshot(tx, (await store.state(tx)).tx_offset)

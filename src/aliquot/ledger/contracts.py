@@ -197,3 +197,57 @@ class CheckResult:
     erased: int
     """Contents whose subject's key was destroyed: they can be compared by nobody."""
     differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionCount:
+    """How many events with this action a period holds, and when the newest happened."""
+
+    action: str
+    count: int
+    newest_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedEvent:
+    """An event that a signed checkpoint covers."""
+
+    id: uuid.UUID
+    at: datetime
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Nothing was recorded between these times."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSetBack:
+    """Event `seq` says it happened at `at`, one before it at `latest`."""
+
+    seq: int
+    at: datetime
+    latest: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Oddities:
+    """What the times of a period's events show. The tuples hold only some: the longest silences, the first events of a clock set back."""
+
+    silences: int
+    silent_seconds: float
+    longest: tuple[Silence, ...]
+    set_back: int
+    first_set_back: tuple[ClockSetBack, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedDocument:
+    """A document of this log with its signature: the bytes of the file, and the SHA-256 of what was signed."""
+
+    file: bytes
+    sha256: str

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -12,8 +11,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
-import typst
-
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.clock import rfc3339
 from aliquot.ledger import queries, store
@@ -21,6 +18,7 @@ from aliquot.ledger.contracts import SIGNATURE_ACTIONS, Export, SignatureLines
 from aliquot.ledger.merkle import WIDTH, levels, tile_path, tiles_between
 from aliquot.ledger.note import LogKey
 from aliquot.platform.db import Transaction
+from aliquot.platform.pdf import typeset
 
 _PIECE = 4 * WIDTH
 _TEMPLATE = Path(__file__).with_name("report.typ")
@@ -161,7 +159,4 @@ def _report(order: Order, key: LogKey, counts: list[tuple[str, int]]) -> bytes:
         "checkpoint": order.note,
         "counts": counts,
     }
-    pdf = typst.compile(str(_TEMPLATE), format="pdf", ignore_system_fonts=True, sys_inputs={"data": json.dumps(data)})
-    if not isinstance(pdf, bytes):
-        raise TypeError("typst gave no PDF")
-    return pdf
+    return typeset(_TEMPLATE, data, standard=None)

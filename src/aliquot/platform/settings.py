@@ -111,6 +111,7 @@ class Limits(BaseSettings):
     mcp_requests_at_once: int = Field(20, ge=1)
     mcp_wait_seconds: float = Field(50, ge=0, le=600)
     usage_days: int = Field(92, ge=1)
+    compliance_report_days: int = Field(1_100, ge=1, le=36_600)
     disk_low_bytes: int = Field(2_000_000_000, ge=0)
     disk_full_bytes: int = Field(100_000_000, ge=0)
 

@@ -27,6 +27,7 @@ def test_there_are_enough_classes_and_each_once() -> None:
 
 
 @pytest.mark.parametrize("known", CLASSES, ids=lambda known: known.name)
+@pytest.mark.rule("11.10(a)", "HIPAA 164.312(c)")
 def test_each_class_is_detected_and_located(cases: dict[str, dict[str, Any]], known: Any) -> None:
     case = cases[known.name]
     judged = by_python(Path(case["bundle"]), case)
@@ -48,6 +49,7 @@ ALSO_ALONE = (
 
 
 @pytest.mark.parametrize("name", sorted(HONEST))
+@pytest.mark.rule("11.10(a)")
 def test_an_honest_log_raises_no_alarm(cases: dict[str, dict[str, Any]], name: str) -> None:
     judged = by_python(Path(cases[name]["bundle"]), cases[name])
     assert (judged["ok"], judged["findings"], judged["notices"]) == (True, [], [])
@@ -83,6 +85,7 @@ def test_both_verifiers_agree_on_random_damage(tmp_path: Path) -> None:
         assert (case["bundle"], answer) == (case["bundle"], wanted)
 
 
+@pytest.mark.rule("Annex 11 s.17", "ALCOA enduring")
 def test_both_verifiers_agree_with_the_published_vectors(tmp_path: Path) -> None:
     published = json.loads((VECTORS / "expected.json").read_text())
     assert {known.name for known in CLASSES} | set(HONEST) == set(published)

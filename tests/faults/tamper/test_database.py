@@ -3,6 +3,7 @@
 from typing import Any
 
 import psycopg
+import pytest
 
 from aliquot.bootstrap import Services
 from aliquot.ledger.contracts import CheckResult
@@ -82,6 +83,7 @@ def found(result: CheckResult) -> set[tuple[str, str, str]]:
     return {(d.kind, d.record_type, d.what) for d in result.differences}
 
 
+@pytest.mark.rule("11.10(a)", "ALCOA accurate", "HIPAA 164.312(c)")
 async def test_what_is_done_behind_the_logs_back_is_found(site: Site, seeded_urls: Urls) -> None:  # noqa: F811
     """All classes at once in one site: each is named once, and nothing else is."""
     ids = await lived_in(site)

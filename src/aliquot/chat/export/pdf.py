@@ -3,15 +3,13 @@
 PDF/UA needs one heading order, a title and a language; text in the file can be selected, searched and read aloud.
 """
 
-import json
 from pathlib import Path
 from typing import Any
-
-import typst
 
 from aliquot.chat.export.blocks import Block, blocks, clean
 from aliquot.chat.export.contracts import Document, Entry, Options
 from aliquot.chat.export.times import shown
+from aliquot.platform.pdf import Unprintable, typeset
 
 _TEMPLATE = Path(__file__).with_name("conversation.typ")
 _NO_GLYPH = "Some characters are in no font of this server and appear as boxes; the Markdown and JSON exports hold them."
@@ -31,17 +29,10 @@ def pdf(document: Document, options: Options) -> bytes:
         "footer": f"{document.conversation_id} · {_now(document)} {document.time_zone}",
     }  # fmt: skip
     try:
-        return _compiled(data, "ua-1")
-    except typst.TypstError:
+        return typeset(_TEMPLATE, data)
+    except Unprintable:
         # PDF/UA refuses a document with a character no font here can show. It is still tagged then, and says what is missing.
-        return _compiled(data | {"about": f"{about} {_NO_GLYPH}"}, None)
-
-
-def _compiled(data: dict[str, Any], standard: Any) -> bytes:
-    made = typst.compile(str(_TEMPLATE), format="pdf", pdf_standards=standard or [], sys_inputs={"data": json.dumps(data)})
-    if not isinstance(made, bytes):
-        raise TypeError("typst gave no PDF")
-    return made
+        return typeset(_TEMPLATE, data | {"about": f"{about} {_NO_GLYPH}"}, standard=None)
 
 
 def _now(document: Document) -> str:

@@ -128,6 +128,10 @@ class RetentionApi:
         rows = await store.holds(tx, standing=False, limit=limit + 1, after=after)
         return [self._hold(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
+    async def standing(self, tx: Transaction, *, limit: int) -> list[Hold]:
+        """Holds that were not released, newest first."""
+        return [self._hold(row) for row in await store.holds(tx, standing=True, limit=limit, after=None)]
+
     # What it is for
 
     async def obstacles(self, tx: Transaction, subject: uuid.UUID) -> Sequence[Obstacle]:
