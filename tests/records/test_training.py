@@ -44,6 +44,7 @@ async def problem(answer: httpx2.Response) -> tuple[int, str]:
     return answer.status_code, str(answer.json().get("code", ""))
 
 
+@pytest.mark.rule("11.10(i)")
 async def test_starting_a_run_needs_trainings_that_are_in_date(site: Site) -> None:  # noqa: F811
     site.services.policy.use_bundle(asking())
     admin, scientist = await site.client("admin"), await site.client("scientist")
@@ -87,6 +88,7 @@ async def test_starting_a_run_needs_trainings_that_are_in_date(site: Site) -> No
     assert (mine[0]["revocation"]["reason"], mine[2]["evidence"]) == ("wrong person", "CERT-7")
 
 
+@pytest.mark.rule("11.10(i)")
 async def test_records_of_training_are_kept_and_guarded(site: Site, seeded_urls: Urls) -> None:  # noqa: F811
     admin, scientist, viewer = await site.client("admin"), await site.client("scientist"), await site.client("viewer")
     people, own = (f"/api/admin/users/{site.people[who]}/training" for who in ("viewer", "admin"))
@@ -135,6 +137,7 @@ async def test_records_of_training_are_kept_and_guarded(site: Site, seeded_urls:
     }  # fmt: skip
 
 
+@pytest.mark.rule("11.10(i)", "11.10(g)")
 async def test_a_signature_can_need_a_training(seeded_urls: Urls, seeded: Seeded, tmp_path: Path) -> None:  # noqa: F811
     rules = [{"meaning": "review", "author": "never", "training": ["topic:GMP"]}]
     async with running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, signing_rules=rules) as running:

@@ -15,7 +15,7 @@ MADE_OF_PARTS = {"conversation.purged", "instrument_run.purged", "approval.purge
 
 def test_every_action_and_fact_that_is_named_exists() -> None:
     """Fails when a section waits for an event nobody records: it would say for ever that there is no evidence."""
-    source = "".join(path.read_text() for path in SOURCES.rglob("*.py") if path.parent.name != "reports")
+    source = "".join(path.read_text() for path in SOURCES.rglob("*.py") if path.parent.name != "reports" or path.name == "api.py")
     recorded = set(re.findall(r'"([a-z_]+\.[a-z_]+)"', source)) | MADE_OF_PARTS
     named = {action for clause in clauses() for action in clause.events}
     assert named - recorded == set()
