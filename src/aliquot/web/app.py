@@ -59,7 +59,8 @@ log = structlog.get_logger(__name__)
 _ROUTERS = (
     health_router, admin_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
     signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
-    feedback_router, tool_calls_router, live_router, agui_router, mcp_router, attachments_router, access_router, erasure_router, retention_router, review_router, training_router, reports_router,
+    feedback_router, tool_calls_router, live_router, agui_router, mcp_router, attachments_router,
+    access_router, erasure_router, retention_router, review_router, training_router, reports_router,
 )  # fmt: skip
 
 
