@@ -23,7 +23,8 @@ from aliquot.routing.contracts import PriorCall, Route, RouteQuery
 from aliquot.routing.model import Model
 from aliquot.routing.training import Row
 from aliquot.tools.contracts import Relation, Tool
-from evals.routing_questions import Question, held_out, questions
+from evals.answers import answers
+from evals.routing_questions import Question, held_out, questions, runs_and_answers
 
 _INSTRUMENTS = (
     "SEQ-01", "PCR-02", "HPLC-03", "CENT-04", "Benchtop sequencer", "Gradient thermocycler", "Quaternary HPLC with diode-array detector",
@@ -38,12 +39,14 @@ _NAMES = (
     "Reversed-phase gradient, 10 min",
     "Paired-end sequencing",
 )
+_RUNS = ("R-2026-0012", "R-2026-0007", "R-2026-0003")
 _VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
-    "get_instrument_status": {"instrument": (*_INSTRUMENTS, "all")},
+    "get_instrument_status": {"instrument": (*_INSTRUMENTS, "all"), "protocol": _PROTOCOLS},
     "get_run_history": {"instrument": _INSTRUMENTS},
+    "get_run": {"run": _RUNS},
     "get_protocols": {"instrument": _INSTRUMENTS, "query": (*_PROTOCOLS, *_NAMES)},
     "start_run": {"instrument": _INSTRUMENTS, "protocol": _PROTOCOLS},
-    "stop_run": {"instrument": _INSTRUMENTS, "run": ("R-2026-0012", "R-2026-0007", "R-2026-0003")},
+    "stop_run": {"instrument": _INSTRUMENTS, "run": _RUNS},
 }
 _FITS = {"PCR-STD-35": "PCR-02", "LIB-PREP-DNA": "PCR-02", "BEAD-CLEANUP": "CENT-04", "HPLC-GRAD-10": "HPLC-03", "SEQ-PE150": "SEQ-01"}
 _CALLED = {
@@ -69,11 +72,13 @@ _RELATIONS = {
     ),
 }  # fmt: skip
 SETS = """\
-`held` and `look` are the held-out questions of `evals/routing_heldout.py`, `test` and `dev` the older ones of
-`evals/routing_questions.py`; all are self-written and none is trained on. `held` is the one to trust: of its answers only sums were
-looked at, and its wrong answers once. The other three were looked at one by one."""
+`runs` are questions about runs by number and for a yes or a no (`evals/routing_runs.py`): `first` is what the router measured before
+any of its answers was looked at. `held` and `look` are the held-out questions of `evals/routing_heldout.py`, `test` and `dev` the
+older ones of `evals/routing_questions.py`; all are self-written and none is trained on. Of `held` only sums were looked at, and its
+wrong answers once; `look`, `test` and `dev` were looked at one by one."""
 """What the parts are, for the report."""
 _BEFORE = {
+    "runs": {"right": ".912 first", "coverage": ".912 first", "wrong": ".046 first", "outside": ".100 first", "back": ".000 first"},
     "held": {"right": ".556", "coverage": ".578", "wrong": ".085", "outside": ".041", "back": ".051"},
 }
 """What the router of commit e2c5160 measured on the same questions (2026-11-21), before they were used for anything."""
@@ -106,12 +111,13 @@ def rows(data_path: Path | None) -> list[dict[str, Any]]:
     began = time.perf_counter()
     router = RoutingApi(laboratory())
     fitted = time.perf_counter() - began
-    own = [*questions(), *held_out()]
+    own = [*questions(), *held_out(), *runs_and_answers()]
     routes, latencies = asyncio.run(_ask(router, own))
     result: list[dict[str, Any]] = []
-    for part in ("held", "look", "test", "dev"):
+    for part in ("runs", "held", "look", "test", "dev"):
         chosen = [n for n, question in enumerate(own) if question.part == part]
         result += _judge(part, [own[n] for n in chosen], [routes[n] for n in chosen])
+        result += _judge_answers(part, [own[n] for n in chosen], [routes[n] for n in chosen])
     result.append(row("start time", f"{fitted:.2f} s", 1, "-", "one core; training included"))
     p50, p95 = np.percentile(latencies, [50, 95])
     result.append(row("decision p50 / p95", f"{p50:.1f} / {p95:.1f} ms", len(latencies), "20 ms (budget, p95)", "vocabulary cached"))
@@ -165,7 +171,7 @@ def _judge(part: str, asked: Sequence[Question], routes: Sequence[Route]) -> lis
     followed = [v for v in verdicts if v in {"right", "wrong"}]
     acted = [v for v, r in zip(verdicts, routes, strict=True) if v == "wrong" and r.tool in {"start_run", "stop_run"}]
     share = f"{len(outside) / len(asked):.0%} out of scope"
-    before = {name: f"{figure} before" for name, figure in _BEFORE.get(part, {}).items()}
+    before = {name: figure if "first" in figure else f"{figure} before" for name, figure in _BEFORE.get(part, {}).items()}
     return [
         row(f"{part}: right tool and arguments, of answerable", *_rate(answerable, "right"), before.get("right", "-"), "exact arguments"),
         row(f"{part}: followed, of answerable", *_rate(answerable, "right", "wrong"), before.get("coverage", "-"), "at the threshold"),
@@ -174,6 +180,21 @@ def _judge(part: str, asked: Sequence[Question], routes: Sequence[Route]) -> lis
         row(f"{part}: out-of-scope asked back", *_rate(outside, "asked", "asked in vain"), before.get("back", "-"), "instead of declined"),
         row(f"{part}: asked back where wanted", *_rate(back, "asked"), "-", ""),
         row(f"{part}: actions proposed wrongly", str(len(acted)), len(asked), "-", "each would still need a confirmation"),
+    ]
+
+
+def _judge_answers(part: str, asked: Sequence[Question], routes: Sequence[Route]) -> list[dict[str, Any]]:
+    """Whether a yes or a no came first where it was wanted, was the right one, and was never made up."""
+    given = [(q, asyncio.run(answers(r))) for q, r in zip(asked, routes, strict=True)]
+    wanted = [(q, said) for q, said in given if any(q.answers)]
+    if not wanted:
+        return []
+    right = ["right" if tuple(said) == q.answers else "silent" if not any(said) else "wrong" for q, said in wanted]
+    others = ["made up" if any(said) else "silent" for q, said in given if not any(q.answers)]
+    return [
+        row(f"{part}: yes or no as wanted", *_rate(right, "right"), "-", "in the laboratory of evals/answers.py"),
+        row(f"{part}: the wrong one of yes and no", *_rate(right, "wrong"), "-", ""),
+        row(f"{part}: yes or no where none was wanted", *_rate(others, "made up"), "-", ""),
     ]
 
 

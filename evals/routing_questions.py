@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.routing_heldout import HELD_OUT
+from evals.routing_runs import RUNS_AND_ANSWERS
 
 _QUESTIONS = """
 get_instrument_status {"instrument": "PCR-02"} | Could you check on PCR-02 for me?
@@ -239,6 +240,8 @@ class Question:
     prior: tuple[str, dict[str, Any]] | None
     earlier: tuple[str, ...]
     part: str
+    answers: tuple[str | None, ...] = ()
+    """The yes or no that each call has to begin with; None where there must be neither."""
 
     @property
     def answerable(self) -> bool:
@@ -255,6 +258,11 @@ def held_out() -> list[Question]:
     return [_parse(line, "held" if _digest(line) % 3 else "look") for line in HELD_OUT.strip().splitlines()]
 
 
+def runs_and_answers() -> list[Question]:
+    """The third set: runs by number, and a yes or a no."""
+    return [_parse(line, "runs") for line in RUNS_AND_ANSWERS.strip().splitlines()]
+
+
 def _digest(text: str) -> int:
     return hashlib.sha1(text.encode(), usedforsecurity=False).digest()[0]
 
@@ -263,8 +271,10 @@ def _parse(line: str, part: str) -> Question:
     wanted, text = line.split(" | ", 1)
     wanted, _, earlier = wanted.partition(" <<< ")
     wanted, _, before = wanted.partition(" << ")
-    asks, calls = None, []
-    for call in wanted.split(" && "):
+    asks, calls, answers = None, [], []
+    for one in wanted.split(" && "):
+        call, _, answer = one.partition(" => ")
+        answers.append(answer.strip() or None)
         name, _, rest = call.strip().partition(" ")
         if rest.startswith("ask "):
             asks, rest = rest.removeprefix("ask "), ""
@@ -278,4 +288,5 @@ def _parse(line: str, part: str) -> Question:
         prior=(tool, json.loads(arguments)) if before else None,
         earlier=(earlier,) if earlier else (),
         part=part,
+        answers=tuple(answers),
     )

@@ -2,7 +2,9 @@
 
 The format is that of `evals/routing_questions.py`. `=> yes` or `=> no` says what the answer must begin with in the laboratory of
 `evals/answers.py`; without it no yes or no may be given. Nothing here is trained on. Written on 2026-11-29 before `get_run` and
-`lab/answering.py` were; only sums were looked at, but for wrong answers, which were looked at once.
+`lab/answering.py` were. The first figures (`first` in docs/evals.md) are those of the code before any answer was looked at; then what was
+not right was looked at once, which led to a feature of the model and to five questions that are out of scope. One expectation was
+mended: `R-2026-12` is read as R-2026-0012, like `pcr2` as PCR-02, and `R-77` took its place as the number to ask back for.
 """
 
 RUNS_AND_ANSWERS = """
@@ -30,7 +32,8 @@ get_run {"run": "R-2026-0012"} | R-2026-0012?
 get_run {"run": "R-2026-0012"} | Give me an update on R-2026-0012
 get_run {"run": "R-2025-0441"} | show me run R-2025-0441
 get_run {"run": "R-2026-9999"} | what is the state of R-2026-9999
-get_run ask run | when is R-2026-12 done
+get_run {"run": "R-2026-0012"} | when is R-2026-12 done
+get_run ask run | when is R-77 done
 get_run {"run": "R-2026-0012", "earlier": 1} << get_run {"run": "R-2026-0012"} | and the one before?
 get_run {"run": "R-2026-0012", "earlier": 2} << get_run {"run": "R-2026-0012", "earlier": 1} | And the one before that?
 get_run {"run": "R-2026-0012", "earlier": 1} << get_run {"run": "R-2026-0012"} | what about the previous one

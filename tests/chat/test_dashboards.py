@@ -44,7 +44,7 @@ async def test_a_model_is_offered_and_given_the_dashboards_tools_only(model_site
     answer = await scientist.post("/api/chat/completion", json={"message": "Start it", "dashboard": "instrument-status"})
     assert answer.json()["message"]["content"].endswith("I cannot do that here.")
     offered = [tool["function"]["name"] for tool in model_server.requests[0].body["tools"]]
-    assert sorted(offered) == ["get_instrument_status", "get_run_history"]
+    assert sorted(offered) == ["get_instrument_status", "get_run", "get_run_history"]
     heard = await hear(scientist, answer.json()["run_id"])
     assert heard.of("tool_call_end")[0]["outcome"] == "failed"
     assert heard.of("approval_required") == []

@@ -1,4 +1,4 @@
-"""The five tools through their Tool methods, on a real database."""
+"""The six tools through their Tool methods, on a real database."""
 
 import asyncio
 import uuid
@@ -52,13 +52,14 @@ async def ask(bench: Bench, tool: Tool, **arguments: Any) -> str:
 
 def test_the_registry_takes_them_and_every_example_fits(bench: Bench) -> None:
     registry = Registry(lab_tools(bench.lab))
-    assert registry.names() == {"get_instrument_status", "get_run_history", "get_protocols", "start_run", "stop_run"}
+    assert registry.names() == {"get_instrument_status", "get_run_history", "get_run", "get_protocols", "start_run", "stop_run"}
     arguments = {
         known.facts.name: (set(known.tool.parameters["properties"]), known.tool.parameters["required"]) for known in registry.all()
     }
     assert arguments == {
-        "get_instrument_status": ({"instrument"}, ["instrument"]),
+        "get_instrument_status": ({"instrument", "protocol"}, ["instrument"]),
         "get_run_history": ({"instrument", "state", "since", "until", "limit"}, []),
+        "get_run": ({"run", "earlier"}, ["run"]),
         "get_protocols": ({"instrument", "query", "sample_count"}, []),
         "start_run": ({"instrument", "protocol", "samples", "parameters"}, ["instrument", "protocol"]),
         "stop_run": ({"run", "reason"}, ["run", "reason"]),
@@ -82,6 +83,11 @@ BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("get_run_history", {"limit": 51}),
     ("get_run_history", {"limit": "3"}),
     ("get_run_history", {"state": "asleep"}),
+    ("get_run", {}),
+    ("get_run", {"run": "R-26-1"}),
+    ("get_run", {"run": "R-2026-0001' OR 1=1"}),
+    ("get_run", {"run": "R-2026-0001", "earlier": -1}),
+    ("get_run", {"run": "R-2026-0001", "earlier": 51}),
     ("get_protocols", {"query": ""}),
     ("get_protocols", {"query": "x" * 201}),
     ("start_run", {"instrument": "PCR-02"}),
@@ -123,6 +129,39 @@ async def test_status(bench: Bench, tools: dict[str, Tool]) -> None:
     assert "Leak at \\| pump B." in everything
     with pytest.raises(UnknownInstrument, match="PCR-02, PCR-05"):
         await ask(bench, status, instrument="microscope")
+
+
+async def test_one_run_by_its_number(bench: Bench, tools: dict[str, Tool]) -> None:
+    one = tools["get_run"]
+    first = await bench.start(samples=["S-0001", "S-0002"])
+    bench.clock.advance(90)
+    said = await ask(bench, one, run=first.code.lower())
+    assert said.startswith(
+        f"{first.code} (PCR-SHORT version 1 on PCR-02, started by Ann Analyst) is running, 75 % done, and ends about "
+        "2026-03-02 09:32 UTC, in 30 s."
+    )
+    assert "| Samples | S-0001, S-0002 |" in said
+    assert said.endswith("No results yet.")
+    bench.clock.advance(400)
+    await bench.advance()
+    said = await ask(bench, one, run=first.code)
+    assert "was finished at 2026-03-02 09:32 UTC. It took 2 min." in said
+    assert "| lid temperature, mean | 10" in said
+    assert " °C |" in said
+    second = await bench.start()
+    await bench.stop(second.code, "a private reason")
+    whole = await execute(bench, one, {"run": second.code})
+    assert one.render(whole).startswith(f"{second.code} (PCR-SHORT version 1 on PCR-02, started by Ann Analyst) was stopped at 0 %")
+    assert "private" not in canonical_json(whole.data).decode()  # another person's words are no matter for a model
+    before = await ask(bench, one, run=second.code, earlier=1)
+    assert before.startswith(f"Before {second.code} came {first.code}. {first.code} (PCR-SHORT")
+    for arguments, sentence in (
+        ({"run": "R-2026-0012"}, "There is no run R-2026-0012. Did you mean R-2026-000"),
+        ({"run": "R-1999-7345"}, "There is no run R-1999-7345.$"),
+        ({"run": first.code, "earlier": 1}, f"There are not that many runs before {first.code}."),
+    ):
+        with pytest.raises(UnknownInstrumentRun, match=sentence):
+            await ask(bench, one, **arguments)
 
 
 async def test_history(bench: Bench, tools: dict[str, Tool]) -> None:

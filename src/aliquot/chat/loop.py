@@ -3,8 +3,10 @@
 It only yields run events and fills the `Turn`; committing the outcome is `executor`'s job.
 """
 
+import json
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from aliquot.chat import unaided
@@ -199,9 +201,17 @@ class AgentLoop:
         approval = await self._calls.run(turn, step)
         step.state = "done"
         await self._save(turn, step)
-        said = [str(result["rendered"]) for result in step.results if result.get("rendered")]
+        said = [self._said(result) for result in step.results if result.get("rendered")]
         turn.close_with("\n\n".join([*said, *(use["remark"] for use in step.tool_uses if use.get("remark"))]))
         return approval
+
+    def _said(self, result: dict[str, Any]) -> str:
+        """A result as the tool shows it; a yes or a no first, where it was asked for one and the result settles it."""
+        question, rendered = result.get("question"), str(result["rendered"])
+        if not question or result["outcome"] != "ok":
+            return rendered
+        settled = self._tools.settle(str(result["name"]), json.loads(str(result["text"])), str(question))
+        return rendered if settled is None else f"{settled}\n\n{rendered}"
 
     # --- after a person's decision
 
@@ -237,6 +247,8 @@ def _uses(route: Route) -> list[dict[str, str]]:
     """The calls a route leads to; the last one carries what has to be said of the rest."""
     followed = [one for one in (route, *route.also) if one.accepted and one.tool is not None]
     uses = [{"call_id": new_call_id(), "name": str(one.tool), "arguments": canonical_json(one.arguments).decode()} for one in followed]
+    for one, use in zip(followed, uses, strict=True):
+        use.update({"question": one.asked} if one.asked else {})
     if note := unaided.remark(route):
         uses[-1]["remark"] = note
     return uses

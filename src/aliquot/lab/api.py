@@ -30,9 +30,11 @@ from aliquot.lab.contracts import (
 )
 from aliquot.lab.drivers import Driver
 from aliquot.lab.drivers.simulated import SimulatedDriver
+from aliquot.lab.errors import UnknownInstrumentRun
 from aliquot.lab.rules import newest_protocol
 from aliquot.lab.service import LabService
 from aliquot.lab.signable import SignableProtocols, SignableRuns
+from aliquot.lab.store import RunRow
 from aliquot.lab.views import Views
 from aliquot.ledger.api import LedgerApi
 from aliquot.platform.db import Transaction
@@ -109,9 +111,14 @@ class LabApi:
         more = len(shown) > limit
         return shown[:limit], _encoded(f"{shown[limit - 1].started_at.isoformat()}|{shown[limit - 1].id}") if more else None
 
-    async def run(self, tx: Transaction, code: str) -> InstrumentRun:
-        """Raises UnknownInstrumentRun."""
-        return await self._views.run(await self._service.find_run(tx, code), self._clock.now())
+    async def run(self, tx: Transaction, code: str, *, earlier: int = 0) -> InstrumentRun:
+        """The run of that number, or the one that was started so many runs before it. Raises UnknownInstrumentRun."""
+        row: RunRow | None = await self._service.find_run(tx, code)
+        if row is not None and earlier > 0:
+            row = await store.earlier_run(tx, row, earlier)
+        if row is None:
+            raise UnknownInstrumentRun(f"There are not that many runs before {code.strip().upper()}.")
+        return await self._views.run(row, self._clock.now())
 
     async def protocols(
         self, tx: Transaction, *, instrument: str | None = None, query: str | None = None, limit: int = 50, after: str | None = None

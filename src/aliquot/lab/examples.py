@@ -88,6 +88,13 @@ STATUS: tuple[Example, ...] = (
         Give me the state of every device | What are the instruments doing? | Is there a free device?
         """,
     ),
+    *_asked(
+        {"instrument": "PCR-02", "protocol": "PCR-STD-35"},
+        """
+        Can I start PCR-STD-35 on PCR-02? | Can we run PCR-STD-35 on PCR-02 now? | Could PCR-STD-35 be started on PCR-02? |
+        Is PCR-02 free for PCR-STD-35? | May I run PCR-STD-35 on PCR-02? | Is PCR-02 available for PCR-STD-35?
+        """,
+    ),
 )
 
 HISTORY: tuple[Example, ...] = (
@@ -135,6 +142,7 @@ HISTORY: tuple[Example, ...] = (
     *_asked(
         {"state": "running"},
         """
+        Is anything running? | Is anything running at the moment? | Are runs running? | Is a run running now? |
         Which runs are running now? | What is running at the moment? | running runs | Which runs are ongoing? |
         Are there runs in progress? | Show the runs that are under way
         """,
@@ -187,6 +195,35 @@ HISTORY: tuple[Example, ...] = (
         What did the lab run recently? | previous experiments
         """,
     ),
+)
+
+RUN: tuple[Example, ...] = (
+    *_asked(
+        {"run": "R-2026-0007"},
+        """
+        R-2026-0007 | run R-2026-0007 | show R-2026-0007 | Show run R-2026-0007 | status of R-2026-0007 | R-2026-0007 status |
+        What is the state of R-2026-0007? | How is R-2026-0007 doing? | When does R-2026-0007 end? | When will R-2026-0007 be done? |
+        When is R-2026-0007 finished? | How long does R-2026-0007 still take? | time left for R-2026-0007 | progress of R-2026-0007 |
+        How far is R-2026-0007? | Is R-2026-0007 done? | Is R-2026-0007 running? | Is R-2026-0007 still going? |
+        Has R-2026-0007 ended? | Did R-2026-0007 finish? | Did R-2026-0007 fail? | Has R-2026-0007 failed? | Was R-2026-0007 aborted? |
+        Was R-2026-0007 successful? | Who started R-2026-0007? | Who ran R-2026-0007? | Who is the operator of R-2026-0007? |
+        Whose run is R-2026-0007? | Who stopped R-2026-0007?
+        """,
+    ),
+    *_asked(
+        {"run": "R-2026-0003"},
+        """
+        results of R-2026-0003 | Show me the results of R-2026-0003 | What did R-2026-0003 measure? | What was the result of R-2026-0003? |
+        R-2026-0003 results | Which samples did R-2026-0003 have? | samples of R-2026-0003 | What was in R-2026-0003? |
+        What protocol did R-2026-0003 use? | Which protocol is R-2026-0003? | Which instrument was R-2026-0003 on? |
+        Where did R-2026-0003 run? | parameters of R-2026-0003 | Which settings had R-2026-0003? | When did R-2026-0003 start? |
+        When was R-2026-0003 run? | How long was R-2026-0003? | When did R-2026-0003 end? | details of R-2026-0003 |
+        Tell me about R-2026-0003 | Information on R-2026-0003 | What happened with R-2026-0003? | Why did R-2026-0003 fail? |
+        What went wrong with R-2026-0003? | What is R-2026-0003? | How did R-2026-0003 go? | look up R-2026-0003 |
+        an update on R-2026-0003 please
+        """,
+    ),
+    *_asked({"run": "R-2026-0007", "earlier": 1}, "the run before R-2026-0007\nwhich run came before R-2026-0007?"),
 )
 
 PROTOCOLS: tuple[Example, ...] = (

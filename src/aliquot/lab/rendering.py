@@ -84,6 +84,12 @@ def instrument_sentence(data: dict[str, Any]) -> str:
     return text
 
 
+def start_sentence(start: dict[str, Any], code: str, kind: str) -> str:
+    """Whether the kind of instrument fits the protocol; says nothing about whether a start will be allowed."""
+    kinds = " or ".join(a_kind(known) for known in start["kinds"])
+    return f"{start['protocol']} runs on {kinds}" + ("." if start["fits"] else f"; {code} is {a_kind(kind)}.")
+
+
 def instrument_details(data: dict[str, Any]) -> str:
     """What is known about one instrument, as a table."""
     rows = [
@@ -215,6 +221,41 @@ def protocol_details(item: dict[str, Any], where: str) -> str:
         ]
         text += "\n\n" + table(("Parameter", "Default", "Range"), settable)
     return text
+
+
+def run_sentence(run: dict[str, Any]) -> str:
+    """One run in a sentence or two: whose it is, how it stands, when it ends or how it ended."""
+    text = f"{run['code']} ({run['protocol']} version {run['protocol_version']} on {run['instrument']}, started by {run['operator']}) "
+    text += f"{run_condition(run)}."
+    if not run["active"] and run["state"] != "failed":
+        text += f" It took {duration(run['duration_seconds'])}."
+    return text
+
+
+def run_condition(run: dict[str, Any]) -> str:
+    """`is running, 42 % done, and ends about …`, `failed at 40 %: lid heater timeout, …`: what follows the run's number."""
+    if run["active"]:
+        text = f"is {words(run['state'])}, {run['progress_percent']:.0f} % done"
+        return text + (f", and ends about {when(run['ends_at'])}, in {duration(run['remaining_seconds'])}" if run["ends_at"] else "")
+    if run["state"] == "done":
+        return f"was finished at {when(run['ends_at'])}"
+    cause = f" ({run['error_code'].replace('_', ' ')})" if run["error_code"] else ""
+    return f"{'failed' if run['state'] == 'failed' else 'was stopped'} at {run['progress_percent']:.0f} %{cause}, {when(run['ends_at'])}"
+
+
+def run_details(run: dict[str, Any]) -> str:
+    """One run with everything people ask of it: a sentence, its particulars, and what it measured."""
+    lead = "" if run["asked"] == run["code"] else f"Before {run['asked']} came {run['code']}. "
+    parts = [lead + run_sentence(run), run_table(run)]
+    if run["results"]:
+        parts.append(table(("Result", "Value"), [(r["name"], quantity(r["value"], r["unit"])) for r in run["results"]]))
+    if measured := run["sample_results"]:
+        parts.append(table(("Sample", "Result", "Value"), [(r["sample"], r["name"], quantity(r["value"], r["unit"])) for r in measured]))
+        if (more := run["sample_result_count"] - len(measured)) > 0:
+            parts.append(f"{count(more, 'further value')} of samples: GET /api/runs-of-instruments/{run['code']} has all.")
+    if not (run["results"] or run["sample_results"]):
+        parts.append("No results yet." if run["active"] else "No results were recorded.")
+    return "\n\n".join(parts)
 
 
 def started(run: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Acting on instruments. Every change happens under the instrument's row lock, with its audit event in the same transaction."""
 
+import difflib
 import re
 import uuid
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ from aliquot.platform.vault import SITE, Vault
 
 log = structlog.get_logger(__name__)
 
+_NEAR_AMONG, _NEAR_LIKENESS = 200, 0.88
+"""How many of the newest runs an unknown number is compared with, and how alike they must be: one wrong or two exchanged digits."""
 _RUN_CODE = re.compile(r"R-\d{4}-\d{4,8}", re.ASCII)
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _ERROR_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -172,9 +175,12 @@ class LabService:
     async def find_run(self, tx: Transaction, code: str) -> RunRow:
         """Raises UnknownInstrumentRun."""
         wanted = code.strip().upper()
-        row = await store.run_by_code(tx, wanted) if _RUN_CODE.fullmatch(wanted) else None
-        if row is None:
+        if not _RUN_CODE.fullmatch(wanted):
             raise UnknownInstrumentRun("There is no instrument run of that number. Run numbers look like R-2026-0007.")
+        row = await store.run_by_code(tx, wanted)
+        if row is None:
+            near = difflib.get_close_matches(wanted, await store.newest_run_codes(tx, _NEAR_AMONG), n=3, cutoff=_NEAR_LIKENESS)
+            raise UnknownInstrumentRun(f"There is no run {wanted}." + (f" Did you mean {' or '.join(near)}?" if near else ""))
         return row
 
     async def _active(self, tx: Transaction, code: str, at: datetime) -> tuple[InstrumentRow, RunRow, InstrumentRun]:

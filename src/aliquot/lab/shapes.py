@@ -11,6 +11,8 @@ _SAMPLES_MAX = 24
 _LISTED_SAMPLES_MAX = 4
 _LISTED_RESULTS_MAX = 5
 _RESULTS_MAX = 6
+_WHOLE_RESULTS_MAX = 50
+_SAMPLE_RESULTS_MAX = 100
 
 
 def instrument_shape(instrument: Instrument) -> dict[str, Any]:
@@ -65,6 +67,18 @@ def history_shape(run: InstrumentRun) -> dict[str, Any]:
     shape["results"] = shape["results"][:_LISTED_RESULTS_MAX]
     for name in ("parameters", "stop_reason", "version"):
         del shape[name]
+    return shape
+
+
+def whole_run_shape(run: InstrumentRun, *, asked: str) -> dict[str, Any]:
+    """One run with what it measured, sample by sample. A reason somebody wrote is left out, as in `history_shape`."""
+    shape = run_shape(run)
+    measured = [result for result in run.results if result.sample is not None]
+    shape["results"] = [{"name": r.name, "value": r.value, "unit": r.unit} for r in run.results if r.sample is None][:_WHOLE_RESULTS_MAX]
+    shape["sample_results"] = [asdict(result) for result in measured[:_SAMPLE_RESULTS_MAX]]
+    shape["sample_result_count"] = len(measured)
+    shape["asked"] = asked
+    del shape["stop_reason"]
     return shape
 
 

@@ -160,6 +160,19 @@ async def run_by_key(tx: Transaction, key: str) -> RunRow | None:
     return await _one_run(tx, instrument_run.c.idempotency_key == key)
 
 
+async def earlier_run(tx: Transaction, row: RunRow, steps: int) -> RunRow | None:
+    """The run `steps` before `row` in the order of starting."""
+    before = tuple_(instrument_run.c.started_at, instrument_run.c.id) < tuple_(literal(row.started_at), literal(row.id))
+    order = (instrument_run.c.started_at.desc(), instrument_run.c.id.desc())
+    found = await tx.row(_select_runs(before).order_by(*order).offset(steps - 1).limit(1))
+    return None if found is None else RunRow(**found._mapping)
+
+
+async def newest_run_codes(tx: Transaction, limit: int) -> list[str]:
+    statement = select(instrument_run.c.code).order_by(instrument_run.c.started_at.desc(), instrument_run.c.id.desc()).limit(limit)
+    return [row.code for row in await tx.rows(statement)]
+
+
 async def active_runs(tx: Transaction, instrument_id: uuid.UUID | None = None) -> list[RunRow]:
     """Runs that were not yet found to be over: at most one per instrument."""
     statement = _select_runs(instrument_run.c.ended_at.is_(None)).order_by(instrument_run.c.started_at, instrument_run.c.id)

@@ -105,6 +105,8 @@ class RoutingApi:
             return self._nothing("out of scope", scored, world)
         tool = self._tools[name]
         found = extract(tool, reading, world.vocabulary, self._defaults(tool, question, reading))
+        if prior and any(mention.carried for mention in reading.mentions):
+            followup.keep_place(found, prior[-1], tool)
         relations.complete(found, reading, world.relations.get(name, ()))
         shut = gates.general(reading, question, tool, self._model.spelling, unnamed=bool(found.missing))
         last = self._tools.get(prior[-1].tool) if prior else None
@@ -116,7 +118,9 @@ class RoutingApi:
         sure = self._model.score(question, said).probability if said else scored.probability
         probability = min([sure * found.certainty, *(gate.limit for gate in shut)])
         explanation = {"masked": question, "doubts": [*found.doubts, *(gate.why for gate in shut)]}
-        route = self._route(tool, found, probability, reading, world, explanation, scored)
+        route = replace(
+            self._route(tool, found, probability, reading, world, explanation, scored), asked=forms.essence(self._reader.masked(reading))
+        )
         return lists.spread(route, found, reading) if tool.effect == "read" else route
 
     def _follow_up(self, reading: Reading, prior: Sequence[PriorCall], world: World) -> Route | None:

@@ -60,6 +60,9 @@ class Route:
     """What the same message asks for besides, in its order; each is to be followed by its own right."""
     unanswered: tuple[str, ...] = ()
     """Parts of the message that nothing here answers."""
+    asked: str = ""
+    """A question of its own, in lower case without courtesies and with placeholders for names (`is zinstrument ready`), for
+    `tools.contracts.Settling`; empty for follow-ups and replies, whose words do not say everything."""
     withdrawn: bool = False
     """The person took back what they were being asked about."""
 

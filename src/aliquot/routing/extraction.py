@@ -4,20 +4,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from aliquot.routing import forms, lexicon, periods
 from aliquot.routing.text import Token, tokens
-from aliquot.routing.vocabulary import Mention, Vocabulary, quotations
+from aliquot.routing.vocabulary import Mention, Vocabulary, are_listed, quotations
 from aliquot.tools.contracts import Tool
 
 CANDIDATES_MAX = 12
 _SEARCH_NAMES = frozenset({"query", "q", "search", "text", "keyword", "keywords", "topic", "term", "name"})
 _REASON_NAMES = frozenset({"reason", "justification", "comment", "note", "why"})
 _LIMIT_NAMES = frozenset({"limit", "count", "n", "number", "max", "top", "max_results"})
+EARLIER = "earlier"
+"""An argument of this name counts back from the thing that is named."""
+_PRECEDING = re.compile(r"\b(?:before|preceding|prior to|previous to)(?: run)?\s*$")
 _SINCE, _UNTIL = "since", "until"
 _CAUSE = re.compile(
     r"(?:\bbecause(?: of)?\b|\bdue to\b|\bsince\b|\breason(?:\s+is)?\s*[:=]?|(?<=[\w)]):(?=\s))\s*(?:that\s+)?(?P<cause>\S.*)$",
@@ -179,7 +181,7 @@ def _fill_string(
     elif values:
         found.missing.append(slot)
         found.candidates[slot] = codes_first(values)[:CANDIDATES_MAX]
-    elif reading.codes and slot in vocabulary.values and _could_be(reading.codes[0], slot, reading, vocabulary):
+    elif len(found.missing) < len(reading.codes) and slot in vocabulary.values and _could_be(reading.codes[0], slot, reading, vocabulary):
         found.missing.append(slot)  # something was named that we do not know: asking back is right, leaving it out is not
 
 
@@ -200,14 +202,6 @@ def prefer_codes(mentions: list[Mention]) -> list[Mention]:
     """`the thermocycler PCR-02` names one thing twice: a code is more exact than a name or a kind."""
     exact = [mention for mention in mentions if any(_has_digit(value) for value in mention.values)]
     return exact or mentions
-
-
-JOINED = re.compile(r"[\s,]*(?:,|and|or|&|\+|/|as well as)[\s,]*(?:also |the |our |on |of |for )*")
-
-
-def are_listed(mentions: Sequence[Mention], text: str) -> bool:
-    """`PCR-02 and the centrifuge`: several things, each named once."""
-    return len(mentions) > 1 and all(JOINED.fullmatch(text[a.end : b.start]) for a, b in pairwise(mentions))
 
 
 def codes_first(values: Sequence[str]) -> list[str]:
@@ -250,6 +244,10 @@ def _written_out(match: re.Match[str]) -> str:
 
 
 def _fill_number(found: Extracted, slot: str, schema: Mapping[str, Any], reading: Reading) -> None:
+    if slot == EARLIER:
+        before = any(_PRECEDING.search(reading.text[: mention.start]) for mention in reading.mentions)
+        found.arguments.update({slot: 1} if before else {})
+        return
     values = _limits(reading) if slot in _LIMIT_NAMES else _measured(slot, reading)
     if not values:
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 from aliquot.routing import lexicon
 from aliquot.routing.contracts import PriorCall
-from aliquot.routing.extraction import CANDIDATES_MAX, Extracted, Reading, codes_first, extract
+from aliquot.routing.extraction import CANDIDATES_MAX, EARLIER, Extracted, Reading, codes_first, extract
 from aliquot.routing.vocabulary import Vocabulary, key_of
 from aliquot.tools.contracts import Tool
 
@@ -23,6 +23,12 @@ _CUE = re.compile(
 _OTHER = re.compile(r"\b(?:the |that )?(?:other|others|remaining|second|next) [a-z]+\b|\bthe (?:other|others)\b")
 _PRONOUN = re.compile(
     r"\b(?:it|its|it's|that one|this one|that (?:instrument|machine|device)|this (?:instrument|machine|device)|on there|that thing)\b"
+)
+
+
+_BEFORE = re.compile(
+    r"\b(?:the )?(?:one|run|job) before(?: (?:that|this|it))?(?: one)?\b|\bthe (?:previous|preceding|prior) (?:one|run|job)\b"
+    r"|\bbefore (?:that|this|it)\b"
 )
 
 
@@ -52,6 +58,8 @@ def resolve(reading: Reading, prior: PriorCall, tool: Tool, vocabulary: Vocabula
     words = reading.words
     if tool.effect != "read" or len(words) > WORDS_MAX:
         return None
+    if (place := _BEFORE.search(reading.text)) is not None:
+        return _the_one_before(reading, prior, tool) if not _left(reading, reading.text.replace(place.group(), " ")) else None
     cue = _CUE.match(reading.text)
     other = _OTHER.search(reading.text)
     bare = not _left(reading, reading.text)
@@ -68,6 +76,21 @@ def resolve(reading: Reading, prior: PriorCall, tool: Tool, vocabulary: Vocabula
     arguments = prior.arguments | found.arguments
     missing = tuple(slot for slot in found.missing if slot not in arguments or _ambiguous(found, slot, vocabulary) or reading.codes)
     return FollowUp(prior.tool, arguments, missing, {slot: found.candidates[slot] for slot in missing}, found.certainty)
+
+
+def keep_place(found: Extracted, prior: PriorCall, tool: Tool) -> None:
+    """`who started it?` after `and the one before?`: what `it` stands for is counted from the same thing."""
+    if EARLIER in prior.arguments and EARLIER in tool.parameters["properties"]:
+        found.arguments.setdefault(EARLIER, prior.arguments[EARLIER])
+    elif prior.arguments.get(EARLIER):
+        found.doubt("`it` is not what was named", 0.0)
+
+
+def _the_one_before(reading: Reading, prior: PriorCall, tool: Tool) -> FollowUp | None:
+    """One step further back, for a tool that counts so."""
+    if EARLIER not in tool.parameters["properties"] or reading.mentions or reading.codes:
+        return None
+    return FollowUp(prior.tool, prior.arguments | {EARLIER: int(prior.arguments.get(EARLIER, 0)) + 1})
 
 
 def _ambiguous(found: Extracted, slot: str, vocabulary: Vocabulary) -> bool:

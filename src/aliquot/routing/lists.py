@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from aliquot.routing.contracts import Route
-from aliquot.routing.extraction import Extracted, Reading, are_listed
+from aliquot.routing.extraction import Extracted, Reading
+from aliquot.routing.vocabulary import are_listed
 
 CALLS_MAX = 4
 

@@ -40,6 +40,8 @@ class Scored:
     similarity: float
 
 
+_NAMES = 1.2
+"""The weight of which kinds of things a question names: `when is … done` of a run and of an instrument are for different tools."""
 _ARTICLES = frozenset({"the", "a", "an", "our", "my", "any", "some"})
 
 
@@ -78,6 +80,7 @@ def _forms(text: str, words: Sequence[str], add: Any) -> None:
         add("f:not", 1.5)
     if forms.looks_injected(text):
         add("f:injected", 2.0)
+    add("f:names " + " ".join(sorted({word for word in words if word.startswith("z")} - {"zcode"})), _NAMES)
     first = words[0] if words else ""
     add(f"f:first {lexicon.class_of(first) or stem(first)}", 1.2)
 

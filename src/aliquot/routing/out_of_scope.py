@@ -229,12 +229,14 @@ what is the manual of {instrument} | how do i use {instrument} | how do i clean 
 which model is {instrument} | who made {instrument} | which software runs on {instrument} | which column is in {instrument} |
 what is the maximum speed of {instrument} | what is the capacity of {instrument} | how precise is {instrument} |
 how many samples can {instrument} do in a week | how often does {instrument} fail | what is the error rate of {instrument} |
-is {instrument} worth its money | is {instrument} validated | is {instrument} calibrated | when is {instrument} due for calibration |
+is {instrument} worth its money | is {instrument} reliable | how exact is {instrument} |
+is {instrument} validated | is {instrument} calibrated | when is {instrument} due for calibration |
 when is the next service of {instrument} | is {instrument} dangerous | does {instrument} need cleaning | rename {protocol} |
 retire {protocol} | who wrote {protocol} | who approved {protocol} | is {protocol} any good | why does {protocol} need so long |
 is {protocol} suitable for rna | can {protocol} be shortened | what could go wrong in {protocol} | compare {protocol} and {protocol} |
 repeat {run} | rerun {run} | run {run} again | continue {run} | restart {run} | hold {run} | comment on {run} | attach a file to {run} |
-release {run} | are the results of {run} good | is {run} valid | interpret {run} | explain the results of {run} | why was {run} so long |
+release {run} | are the results of {run} good | is {run} valid |
+was {run} reviewed | has {run} been approved | is {run} signed | interpret {run} | explain the results of {run} | why was {run} so long |
 why did the last run fail | why do so many runs fail | how many runs failed this year | how many runs were there in may |
 how many runs do we do per week | which runs did anna do | which operator is the best | what is the average run time |
 what was the longest run | what did the last run cost | compare the last runs | plot the results of {instrument} |

@@ -6,6 +6,7 @@ Deterministic: the same tools give the same rows.
 import random
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -128,15 +129,22 @@ def rows(tools: Sequence[Tool]) -> list[Row]:
             result.append(Row(text, tool.name, group, 0.5))
             group += 1
     known = {row.text.rstrip("?") for row in result}
+    instead = _most_named(result)
     slots = {alias.get(slot, slot) for tool in tools for slot in tool.parameters.get("properties", {})}
     for question in out_of_scope.questions():
-        text = re.sub(r"\{(\w+)\}", lambda m: f"z{m.group(1)}" if m.group(1) in slots else "zcode", question)
+        text = re.sub(r"\{(\w+)\}", lambda m: f"z{m.group(1)}" if m.group(1) in slots else instead, question)
         text = mask.reason(text)
         if text in known:
             continue
         result += [Row(variation, NONE, group) for variation in variations(text, 0)]
         group += 1
     return result
+
+
+def _most_named(rows: Sequence[Row]) -> str:
+    """The placeholder the examples name most often: what is out of scope for instruments is so for what is here instead of them."""
+    counts = Counter(word for row in rows for word in words_of(row.text) if word.startswith("z"))
+    return max(counts, key=lambda word: (counts[word], word), default="zcode")
 
 
 def _described(tool: Tool) -> list[str]:

@@ -1,7 +1,7 @@
 """Mentions: where a question names a known value (`pcr 2` for PCR-02), something of a code's shape, a number, a quotation."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -121,6 +121,14 @@ def unknown_codes(text: str, found: Iterable[Mention]) -> list[Mention]:
         for match in _CODE_SHAPE.finditer(text)
         if not any(match.start() < mention.end and mention.start < match.end() for mention in taken)
     ]
+
+
+_JOINED = re.compile(r"[\s,]*(?:,|and|or|&|\+|/|as well as)[\s,]*(?:also |the |our |on |of |for )*")
+
+
+def are_listed(mentions: Sequence[Mention], text: str) -> bool:
+    """`PCR-02 and the centrifuge`: several things, each named once."""
+    return len(mentions) > 1 and all(_JOINED.fullmatch(text[a.end : b.start]) for a, b in pairwise(mentions))
 
 
 def quotations(text: str) -> list[str]:

@@ -21,7 +21,7 @@ from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import Approval, Query, ToolFacts
 from aliquot.tools import store
 from aliquot.tools.breaker import Breakers
-from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, Tool, ToolContext, ToolInfo, ToolPattern, ToolUsage
+from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, Settling, Tool, ToolContext, ToolInfo, ToolPattern, ToolUsage
 from aliquot.tools.dashboards import Dashboards
 from aliquot.tools.executing import Executions
 from aliquot.tools.executor import Executor, Sleep
@@ -74,6 +74,11 @@ class ToolsApi:
         return tuple(
             ToolSpec(name=info.name, description=info.description, parameters=info.parameters) for info in self.for_person(principal, only)
         )
+
+    def settle(self, name: str, data: dict[str, Any], question: str) -> str | None:
+        """The yes or no that a result of the tool `name` gives to a question, if it settles it (`Settling`)."""
+        tool = self._registry.get(name).tool
+        return tool.settle(data, question) if isinstance(tool, Settling) else None
 
     def facts(self, name: str) -> ToolFacts:
         """What the policy knows about a tool. Raises UnknownTool."""

@@ -67,6 +67,18 @@ class Relating(Protocol):
 
 
 @runtime_checkable
+class Settling(Protocol):
+    """A tool whose results can settle a yes/no question. Optional for a tool."""
+
+    def settle(self, data: dict[str, Any], question: str) -> str | None:
+        """A sentence that begins with yes or no; None unless `data` (of its result) settles the whole question.
+
+        `question` is in lower case without courtesies, its names replaced by `z` and their argument: `is zinstrument ready`.
+        """
+        ...
+
+
+@runtime_checkable
 class Tool(Protocol):
     """One thing the assistant can do. Implemented in the `tools.py` of the owning domain; stateless."""
 
