@@ -53,7 +53,7 @@ async def test_a_model_is_offered_and_given_the_dashboards_tools_only(model_site
     asked = await scientist.post("/api/chat/completion", json={"message": "Start it", "dashboard": "run-control"})
     decided = await scientist.post(f"/api/approvals/{asked.json()['approval']['id']}/decision", json={"decision": "approve"})
     await hear(scientist, decided.json()["run_id"])  # the run that goes on is still in the dashboard
-    assert len(model_server.requests[-1].body["tools"]) == 5
+    assert len(model_server.requests[-1].body["tools"]) == 6
 
 
 async def test_a_dashboard_with_a_tool_that_does_not_exist_refuses_the_start(seeded_urls: Urls, seeded: Seeded, tmp_path: Path) -> None:
