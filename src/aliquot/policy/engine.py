@@ -5,6 +5,8 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import cedarpy
@@ -38,6 +40,23 @@ _NO_CANONICAL_FORM: _Judgement = ("deny", (_NO_FORM,), 100, ())
 _ENTITY_SETS = 512
 
 
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """A bundle's source, the same as another one when every character is."""
+
+    all: str
+    source: BundleSource = field(compare=False)
+
+
+@lru_cache(maxsize=4)
+def _sound(texts: _Texts, tools: frozenset[str] | None) -> Bundle:
+    """The compiled bundle, held to its golden cases. Pure, so engines of the same texts in one process share it. Raises BundleRefused."""
+    bundle = compile_bundle(texts.source, tools=tools)
+    if problems := list(golden_problems(bundle, Engine(bundle, b"golden").evaluate)):
+        raise BundleRefused(problems)
+    return bundle
+
+
 class Engine:
     """One loaded bundle, ready to decide. Immutable: a new bundle is a new engine."""
 
@@ -50,10 +69,8 @@ class Engine:
     @classmethod
     def load(cls, source: BundleSource, input_key: bytes, *, tools: Collection[str] | None = None) -> "Engine":
         """Compile `source` and hold it to its golden cases. Raises BundleRefused with every problem. `tools`: all there are."""
-        engine = cls(compile_bundle(source, tools=None if tools is None else {*tools, ADMINISTRATION.name}), input_key)
-        if problems := list(golden_problems(engine.bundle, engine.evaluate)):
-            raise BundleRefused(problems)
-        return engine
+        known = None if tools is None else frozenset({*tools, ADMINISTRATION.name})
+        return cls(_sound(_Texts(repr(source), source), known), input_key)
 
     def evaluate(self, query: Query) -> Decision:
         """The decision. Never raises for anything in `query`, and never answers without a reason."""

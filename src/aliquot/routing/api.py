@@ -1,9 +1,10 @@
 """The door to the router."""
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -38,14 +39,9 @@ class RoutingApi:
 
     def __init__(self, tools: Sequence[Tool], *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._tools = {tool.name: tool for tool in tools}
-        self._mask = training.Masking(tools)
-        rows = tuple(training.rows(tools))
-        self._model = _fitted(rows, frozenset(tool.name for tool in tools if tool.effect != "read"))
+        fit = _fitted(_Declared(_declaration(tools), tuple(tools)))
+        self._model, self._constants, self._intents, self.version = fit.model, fit.constants, fit.intents, fit.version
         self._reader = Reader(self._tools, self._model, monotonic)
-        self._constants = {tool.name: self._constant_examples(tool) for tool in tools}
-        self._intents = IntentClassifier(tools)
-        content = "\n".join(f"{row.label}\t{row.text}" for row in rows)
-        self.version = "declared-" + hashlib.sha256(content.encode()).hexdigest()[:12]
 
     @property
     def threshold(self) -> float:
@@ -227,20 +223,6 @@ class RoutingApi:
             explanation={"doubts": [why]},
         )
 
-    def _constant_examples(self, tool: Tool) -> list[tuple[dict[str, Any], Any]]:
-        """Every example that names nothing, with those of its arguments that its text does not spell out, and its features."""
-        result = []
-        for example in tool.examples:
-            constants = {
-                slot: value
-                for slot, value in example.arguments.items()
-                if isinstance(value, str) and (normalise(value) not in normalise(example.text) or value.lower() in QUANTIFIERS)
-            }
-            text = self._mask.example(example.text, example.arguments)
-            if not any(word.startswith("z") for word in words_of(text)):
-                result.append((constants, self._model.vector(text)))
-        return result
-
     def _defaults(self, tool: Tool, question: str, reading: Reading) -> dict[str, Any]:
         """Arguments the nearest declared example of `tool` gives to a question that names nothing (`which instruments are free?` → all)."""
         known = self._constants[tool.name]
@@ -252,12 +234,60 @@ class RoutingApi:
         return known[best][0] if similar[best] >= _DEFAULT_SIMILARITY else {}
 
 
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """Tools by what they declare: two sites with the same declarations are the same to the router."""
+
+    text: str
+    tools: tuple[Tool, ...] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """What follows from the declarations alone."""
+
+    model: Model
+    constants: dict[str, list[tuple[dict[str, Any], Any]]]
+    """Per tool, see `_constant_examples`."""
+    intents: IntentClassifier
+    version: str
+
+
+def _declaration(tools: Sequence[Tool]) -> str:
+    shown = [
+        [tool.name, tool.effect, tool.description, tool.parameters, [[example.text, example.arguments] for example in tool.examples]]
+        for tool in tools
+    ]
+    return json.dumps(shown, sort_keys=True)
+
+
 @lru_cache(maxsize=4)
-def _fitted(rows: tuple[training.Row, ...], acting: frozenset[str]) -> Model:
+def _fitted(declared: _Declared) -> _Fit:
     """Fitting is pure, so routers of the same tools in one process share the result (tests build many)."""
+    tools = declared.tools
+    rows = tuple(training.rows(tools))
+    acting = frozenset(tool.name for tool in tools if tool.effect != "read")
     model = Model(rows, lambda label, text: gates.closed(text, acts=label in acting))
+    mask = training.Masking(tools)
+    constants = {tool.name: _constant_examples(tool, mask, model) for tool in tools}
+    content = "\n".join(f"{row.label}\t{row.text}" for row in rows)
     give_back()
-    return model
+    return _Fit(model, constants, IntentClassifier(tools), "declared-" + hashlib.sha256(content.encode()).hexdigest()[:12])
+
+
+def _constant_examples(tool: Tool, mask: training.Masking, model: Model) -> list[tuple[dict[str, Any], Any]]:
+    """Every example that names nothing, with those of its arguments that its text does not spell out, and its features."""
+    result = []
+    for example in tool.examples:
+        constants = {
+            slot: value
+            for slot, value in example.arguments.items()
+            if isinstance(value, str) and (normalise(value) not in normalise(example.text) or value.lower() in QUANTIFIERS)
+        }
+        text = mask.example(example.text, example.arguments)
+        if not any(word.startswith("z") for word in words_of(text)):
+            result.append((constants, model.vector(text)))
+    return result
 
 
 def _doubts(route: Route) -> Sequence[str]:

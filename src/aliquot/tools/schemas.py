@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -20,10 +21,16 @@ _SHOWN_CHARS = 60
 def compile_schema(tool: str, schema: Mapping[str, Any]) -> Draft202012Validator:
     """A validator for the tool's arguments. Raises ToolRefused for a schema that is open, unbounded or not valid."""
     try:
-        size = len(canonical_json(dict(schema)))
-        Draft202012Validator.check_schema(schema)
+        return _compiled(tool, canonical_json(dict(schema)))
     except (ValueError, SchemaError) as error:
         raise ToolRefused(f"{tool}: the argument schema is not valid JSON Schema 2020-12: {error}") from error
+
+
+@lru_cache(maxsize=512)
+def _compiled(tool: str, canonical: bytes) -> Draft202012Validator:
+    """A validator depends on the schema alone: the same one serves every registry of a process."""
+    schema, size = json.loads(canonical), len(canonical)
+    Draft202012Validator.check_schema(schema)
     if size > SCHEMA_BYTES_MAX or depth(schema) > DEPTH_MAX:
         raise ToolRefused(f"{tool}: the argument schema is larger than {SCHEMA_BYTES_MAX} bytes or deeper than {DEPTH_MAX} levels")
     if schema.get("type") != "object" or not isinstance(schema.get("properties", {}), dict):

@@ -93,8 +93,8 @@ def create_app(services: Services, background: Background | None = None) -> Fast
     app.state.encoders = {
         "events": EventsEncoder, "session": SessionEncoder, "chunks": ChunksEncoder, "ag-ui": AgUiEncoder, "vercel": VercelEncoder,
     }  # fmt: skip
-    for router in _ROUTERS:
-        app.include_router(router)
+    for router in _ROUTERS:  # they have no prefix: including them would build every route anew for each app, and match it twice
+        app.router.routes.extend(router.routes)
     install_problem_handlers(app, _shape)
     if services.settings.origins:
         app.add_middleware(
