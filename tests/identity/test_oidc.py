@@ -322,6 +322,33 @@ async def test_the_last_administrator_is_not_lost_to_a_claim(build: Callable[...
     assert (await admin.get("/api/auth/me")).json()["roles"] == ["admin"]
 
 
+async def test_whoever_changes_an_address_cannot_sign_as_that_person(build: Callable[..., Sso]) -> None:
+    """21 CFR 11.200(a)(3): an administrator who sends the provider's person to somebody's account does not get their signature."""
+    sso = build(link_by_email=True)
+    admin = await sso.house.logged_in("root@example.org", "admin")
+    await sso.house.make("other@example.org", "admin")
+    victim = await sso.house.make("signer@example.org", "scientist")
+    path = f"/api/admin/users/{victim}"
+    assert (await admin.get(path)).json()["may_sign"] is True
+    assert (await admin.patch(path, json={"email": "signer@example.org", "name": "S. Igner"})).json()["may_sign"] is True
+    assert (await admin.patch(path, json={"email": "grace@example.org", "may_sign": True})).json()["may_sign"] is False
+    problem(await admin.patch(path, json={"may_sign": True}), 409, "hold_stands")
+    user = (await sso.login()).json()["user"]
+    assert (user["id"], user["may_sign"]) == (victim, False)
+
+
+async def test_a_verified_address_links_to_that_address_only(build: Callable[..., Sso]) -> None:
+    """Folding for log-ins takes the Kelvin sign for a k; a link takes the address that was verified."""
+    sso = build(link_by_email=True)
+    await sso.house.make("kim@example.org", "scientist")
+    await sso.house.make("strasse@example.org", "scientist")
+    for lookalike in ("\u212aim@example.org", "stra\u00dfe@example.org", "ki\uff4d@example.org"):
+        sso.provider.claims = {"email": lookalike, "email_verified": True}
+        assert (await sso.visit())["sso_error"] == "sso_not_linked", lookalike
+    sso.provider.claims = {"email": "KIM@example.org", "email_verified": True}
+    assert "sso_code" in await sso.visit()
+
+
 async def test_roles_by_hand_and_links_by_address_are_settings(build: Callable[..., Sso]) -> None:
     sso = build(roles_claim=None, link_by_email=True)
     assert (await sso.visit())["sso_error"] == "sso_unknown_person"

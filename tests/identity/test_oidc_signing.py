@@ -75,6 +75,20 @@ async def test_a_person_with_single_sign_on_signs_after_a_fresh_authentication_o
             await story(site, provider, clock)
 
 
+async def destroys(site: Site, sana: httpx2.AsyncClient, provider: Provider) -> None:
+    """What changes or opens the record for good takes the same proof in such a session."""
+    admin = await site.client("admin")
+    conversation = (await admin.post("/api/conversations", json={})).json()["id"]
+    roles = {"roles": ["clinician"]}
+    assert (await admin.put(f"/api/admin/users/{site.people['scientist']}/roles", json=roles)).status_code == 200
+    wish = {"record": conversation, "reason": "an emergency"}
+    problem(await sana.post("/api/records/break-glass", json=wish | {"password": PASSWORD}), 422, "signature_required")
+    problem(await sana.post("/api/records/break-glass", json=wish | {"sso": "guessed"}), 403, "wrong_sso_proof")
+    proof = (await step_up(site, sana, provider))["sso_proof"]
+    assert (await sana.post("/api/records/break-glass", json=wish | {"sso": proof})).status_code == 201
+    assert (await admin.put(f"/api/admin/users/{site.people['scientist']}/roles", json={"roles": ["scientist"]})).status_code == 200
+
+
 async def story(site: Site, provider: Provider, clock: Ahead) -> None:
     sana = await signed_on(site)
     shown = (await sana.get(PROTOCOL)).json()
@@ -102,6 +116,7 @@ async def story(site: Site, provider: Provider, clock: Ahead) -> None:
     clock.advance(121)
     problem(await sign(sana, "rejection", sso=late), 403, "wrong_sso_proof")
 
+    await destroys(site, sana, provider)
     provider.obeys = False  # a provider that shows no log-in page although it was asked to
     assert (await step_up(site, sana, provider))["sso_error"] == "sso_not_fresh"
     provider.obeys, provider.change = True, lambda claims: claims.pop("auth_time")

@@ -156,6 +156,10 @@ async def test_malformed_people_are_refused(house: House) -> None:
         {"email": "x" * 300 + "@b.c"},
         {"name": ""},
         {"name": "a\nb"},
+        {"name": "\u0410da Lovelace"},  # a Cyrillic A: printed under a signature it would be Ada
+        {"name": "Ada\u3164Lovelace"},
+        {"email": "\u0430da@demo.lab"},
+        {"email": "a\u115fda@demo.lab"},
         {"roles": []},
         {"roles": ["king"]},
         {"roles": "admin"},

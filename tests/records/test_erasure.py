@@ -137,6 +137,37 @@ async def test_an_erasure_that_was_interrupted_is_finished_by_the_next_process(s
     assert len(events) == 1
 
 
+async def test_a_hold_made_after_the_order_keeps_what_is_not_destroyed_yet(site: Site) -> None:  # noqa: F811
+    services, own, admin = site.services, site.people["viewer"], await site.client("admin")
+    carry_out = services.erasure.carry_out
+    services.erasure.carry_out = nothing  # type: ignore[method-assign] - the process dies between the order and the destruction
+    assert (await erase(site, str(own))).json()["state"] == "ordered"
+    made = await admin.post("/api/admin/holds", json={"person": str(own), "reason": "a law suit"})
+    assert made.status_code == 201, made.text
+    services.erasure.carry_out = carry_out  # type: ignore[method-assign]
+    await services.erasure.resume()
+    assert services.vault.knows(own)
+    released = await admin.post(f"/api/admin/holds/{made.json()['id']}/release", json={"reason": "settled", "password": PASSWORD})
+    assert released.status_code == 200, released.text
+    await services.erasure.resume()
+    assert not services.vault.knows(own)
+
+
+async def test_orders_and_holds_at_once_do_not_pass_each_other(site: Site) -> None:  # noqa: F811
+    """Of a hold and an order one comes first; of many orders one is carried out."""
+    services, own, admin = site.services, site.people["viewer"], await site.client("admin")
+    hold = admin.post("/api/admin/holds", json={"person": str(own), "reason": "a law suit"})
+    answers = await asyncio.gather(*(erase(site, str(own)) for _ in range(8)), hold, *(erase(site, str(own)) for _ in range(4)))
+    codes = {a.json().get("code", a.json().get("state", "hold")) for a in answers}
+    assert {a.status_code for a in answers} <= {201, 409}, codes
+    assert services.vault.knows(own) == ("must_be_kept" in codes and "done" not in codes)
+    assert codes <= {"done", "ordered", "already_erased", "must_be_kept", "hold"}
+
+
+async def nothing(_: uuid.UUID) -> None:
+    return
+
+
 class Broken:
     name = "broken"
 

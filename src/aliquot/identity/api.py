@@ -226,9 +226,15 @@ class IdentityApi:
         """Put the new second factor into force by its first code. Returns WrongOtp, Locked; raises NotEnrolled, OtpEnrolled."""
         return await self._factors.confirm(tx, principal, code)
 
-    async def remove_otp(self, tx: Transaction, principal: Principal, password: str) -> Problem | None:
-        """Remove one's own second factor. Returns WrongPassword, Locked; raises NotEnrolled."""
+    async def remove_otp(self, tx: Transaction, principal: Principal, password: str, code: str | None) -> Problem | None:
+        """Remove one's own second factor, a confirmed one by a code of it. Returns WrongPassword, WrongOtp, Locked; raises NotEnrolled,
+        InvalidInput."""
+        confirmed = (await self._factors.status(tx, principal.id)).state == "confirmed"
+        if confirmed and code is None:
+            raise InvalidInput("otp: a code of the second factor that is to be removed; an administrator removes a lost one.")
         refused = await self._sessions.confirm(tx, principal, password)
+        if refused is None and confirmed and code is not None:
+            refused = await self._factors.prove(tx, principal, code)
         if refused is None:
             await self._factors.remove(tx, principal.id, by=Actor.of(principal))
         return refused
@@ -323,8 +329,12 @@ class IdentityApi:
         self, tx: Transaction, person_id: uuid.UUID, *, name: str | None = None, email: str | None = None, may_sign: bool | None = None,
         by: Actor,
     ) -> Person:  # fmt: skip
-        """Change what is given. Raises NotFound, InvalidInput, PersonExists, HoldStands."""
-        return await self._people.change(tx, person_id, name=name, email=email, may_sign=may_sign, by=by)
+        """Change what is given. Raises NotFound, InvalidInput, PersonExists, HoldStands.
+
+        With single sign-on an address leads to a log-in, so whoever changes it takes the right to sign away, as with a password.
+        """
+        reroutes = email is not None and self.sso.told().configured
+        return await self._people.change(tx, person_id, name=name, email=email, may_sign=may_sign, by=by, hold=reroutes)
 
     async def set_roles(self, tx: Transaction, person_id: uuid.UUID, roles: Sequence[str], *, by: Actor) -> Person:
         """Replace a person's roles, in force from their next request on. Raises NotFound, InvalidInput, LastAdmin."""

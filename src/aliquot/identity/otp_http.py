@@ -26,6 +26,7 @@ class CodeBody(Body):
 
 class RemoveBody(Body):
     password: _Password
+    otp: Annotated[str | None, Field(min_length=1, max_length=20, repr=False)] = None
 
 
 @router.get("")
@@ -65,9 +66,10 @@ async def confirm(request: Request, body: CodeBody, principal: SessionPrincipalD
 
 @router.delete("", status_code=204)
 async def remove(request: Request, body: RemoveBody, principal: SessionPrincipalDep) -> None:
-    """Remove one's second factor, by the password."""
+    """Remove one's second factor, by the password and a code of it: who has the password alone must not be rid of it. An administrator
+    removes a lost one."""
     services = services_of(request)
     async with services.identity.login_slot(), services.db.begin() as tx:
-        refused = await services.identity.remove_otp(tx, principal, body.password)
+        refused = await services.identity.remove_otp(tx, principal, body.password, body.otp)
     if refused is not None:
         raise refused

@@ -20,6 +20,7 @@ from aliquot.identity.rights import SIGNING_ROLES, permissions_of
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id, parse_id
 from aliquot.kernel.problems import InvalidInput, NotFound
+from aliquot.kernel.visible import plain_line
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, Outcome, RecordRef
 from aliquot.platform.db import Transaction
@@ -132,9 +133,11 @@ class People:
         return NewPerson(person=self.person(await self.find(tx, person_id)), password=given if password is None else None)
 
     async def change(
-        self, tx: Transaction, person_id: uuid.UUID, *, name: str | None, email: str | None, may_sign: bool | None, by: Actor
-    ) -> Person:
-        """Change what is given. Raises NotFound, InvalidInput, PersonExists, HoldStands."""
+        self, tx: Transaction, person_id: uuid.UUID, *, name: str | None, email: str | None, may_sign: bool | None, by: Actor,
+        hold: bool = False,
+    ) -> Person:  # fmt: skip
+        """Change what is given; `hold`: another address takes the right to sign away. Raises NotFound, InvalidInput, PersonExists,
+        HoldStands."""
         found = await self.find(tx, person_id, lock=True)
         values: dict[str, Any] = {}
         content: dict[str, bytes] = {}
@@ -143,6 +146,8 @@ class People:
             other = await store.person_by_index(tx, self.index(email))
             if other is not None and other.id != person_id:
                 raise PersonExists
+            if hold and bytes(found.email_index) != self.index(email):
+                values["signing_hold"] = by.id
             values |= self._sealed(person_id, email=email)
             content["email"] = email.encode()
         if name is not None:
@@ -153,7 +158,7 @@ class People:
             values["may_sign"] = may_sign
             if may_sign and found.signing_hold is not None:
                 await self._require_another(tx, found, by)
-                values["signing_hold"] = None
+                values.setdefault("signing_hold", None)
         if not values:
             raise InvalidInput("There is nothing to change.")
         try:
@@ -273,16 +278,16 @@ def normalise_email(email: str) -> str:
 def checked_email(email: str) -> str:
     """The normalised address. Raises InvalidInput."""
     email = normalise_email(email)
-    if len(email) > _EMAIL_CHARS or not _EMAIL.fullmatch(email) or not email.isprintable():
+    if len(email) > _EMAIL_CHARS or not _EMAIL.fullmatch(email) or not email.isprintable() or not plain_line(email):
         raise InvalidInput("This is not an e-mail address.")
     return email
 
 
 def checked_name(name: str) -> str:
-    """The name without outer space. Raises InvalidInput."""
-    name = unicodedata.normalize("NFC", name).strip()
-    if not 1 <= len(name) <= NAME_CHARS or not name.isprintable():
-        raise InvalidInput(f"A name has 1 to {NAME_CHARS} printable characters.")
+    """The name without outer or double space. Raises InvalidInput: it is printed under signatures, so it must not look like another one."""
+    name = re.sub(" +", " ", unicodedata.normalize("NFC", name).strip())
+    if not 1 <= len(name) <= NAME_CHARS or not name.isprintable() or not plain_line(name):
+        raise InvalidInput(f"A name has 1 to {NAME_CHARS} visible characters, and each word of it one script.")
     return name
 
 

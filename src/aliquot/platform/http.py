@@ -14,10 +14,11 @@ from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from starlette.exceptions import HTTPException
 
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem, RateLimited
+from aliquot.kernel.visible import plain_text
 from aliquot.platform.telemetry import places
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,16 @@ Item = TypeVar("Item")
 def _camel(name: str) -> str:
     head, *rest = name.split("_")
     return head + "".join(part.capitalize() for part in rest)
+
+
+def _plain(text: str) -> str:
+    if not plain_text(text):
+        raise ValueError("holds control characters, or marks that turn the direction of text: it would not read as it is")
+    return text
+
+
+PLAIN = AfterValidator(_plain)
+"""For reasons and comments that others decide by: what they see is what was written."""
 
 
 class Body(BaseModel):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import cedarpy
 
 from aliquot.kernel.canonical import content_hash
+from aliquot.kernel.visible import plain_text
 from aliquot.policy.reachability import unreachable
 from aliquot.policy.rules import OBLIGATIONS, Rules, parse_rules
 from aliquot.records.training.contracts import CODE_PATTERN
@@ -144,7 +145,11 @@ def compile_bundle(source: BundleSource, *, tools: Collection[str] | None = None
     """
     if sum(len(text) for text in (source.schema, source.authz, source.obligations, source.risk)) > _MAX_CHARS:
         raise BundleRefused("the policy bundle is too large")
-    problems: list[str] = []
+    problems = [
+        f"{name}: holds control characters, or marks that turn the direction of text: reviewers would not see what they sign"
+        for name in ("schema", *_SETS)
+        if not plain_text(getattr(source, name))
+    ]
     infos: dict[str, PolicyInfo] = {}
     try:
         schema = cedarpy.Schema.from_str(source.schema)

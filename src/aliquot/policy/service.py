@@ -16,6 +16,7 @@ from aliquot.kernel.canonical import canonical_json, content_hash
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem, RateLimited
+from aliquot.kernel.visible import plain_text
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, Outcome, RecordRef
 from aliquot.platform.db import Transaction
@@ -118,6 +119,8 @@ class Approvals:
     ) -> Approval:  # fmt: skip
         row = await self._seen(tx, principal, approval_id)
         request = await self._opened(tx, row, principal)
+        if reason is not None and not plain_text(reason):
+            raise InvalidInput("reason: holds control characters, or marks that turn the direction of text")
         refusal = approvals.refusal_to_decide(principal, row, request, choice)
         if refusal is not None:
             raise await self._refused(tx, row, principal, refusal)
@@ -125,7 +128,11 @@ class Approvals:
         if "reason_required" in request.decision.obligations and not (reason or "").strip():
             raise ReasonRequired
         signed = await self._signed(tx, row, principal, signature, required=choice == "approve" and "sign" in request.decision.obligations)
-        await self._require_pending(tx, row, principal)  # checking a password takes its time
+        if signed is not None and signed[1].person is not None:  # checking a password takes its time: what may they do by now?
+            refusal = approvals.refusal_to_decide(signed[1].person, row, request, choice)
+            if refusal is not None:
+                raise await self._refused(tx, row, principal, refusal)
+        await self._require_pending(tx, row, principal)
         next_run, now = new_id(), self._clock.now()
         ruling = approvals.ruling_on(request, principal, choice, next_run=next_run, at=now, reason=reason, signed=signed)
         try:

@@ -18,9 +18,10 @@ from aliquot.identity.oidc import store
 from aliquot.identity.oidc.contracts import Identified
 from aliquot.identity.oidc.errors import SsoDisabled, SsoEmailUnverified, SsoNobody, SsoNoRole, SsoNotLinked
 from aliquot.identity.oidc.rules import mapped_roles, new_secret
-from aliquot.identity.service import NAME_CHARS, People, checked_email
+from aliquot.identity.service import NAME_CHARS, People, checked_email, checked_name
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
+from aliquot.kernel.problems import InvalidInput
 from aliquot.ledger.contracts import RecordRef
 from aliquot.platform.db import Transaction
 from aliquot.platform.oidc_settings import OidcSettings
@@ -108,7 +109,7 @@ class Accounts:
             raise SsoEmailUnverified
         found = await people_store.person_by_index(tx, self._people.index(checked_email(email)))
         if found is not None:
-            return await self._link(tx, found, who, by)
+            return await self._link(tx, found, email, who, by)
         if roles is None or not self._settings.create_people:
             raise SsoNobody
         if not roles:
@@ -120,7 +121,11 @@ class Accounts:
         )  # fmt: skip
         return await self._linked(tx, await self._people.find(tx, made.person.id), who, by)
 
-    async def _link(self, tx: Transaction, found: Row[Any], who: Identified, by: Actor) -> Account:
+    async def _link(self, tx: Transaction, found: Row[Any], email: str, who: Identified, by: Actor) -> Account:
+        # Folding finds more than one address under one person (`ß` and `ss`, the Kelvin sign and `k`): the provider verified only this one.
+        verified = "".join(c if not c.isascii() and c.lower().isascii() else c.lower() for c in email.strip())
+        if verified != self._people.person(found).email:
+            raise SsoNotLinked
         granted = await store.take_link_grant(tx, found.id, self._clock.now())
         if not (granted or self._settings.link_by_email) or await store.has_identity(tx, found.id):
             raise SsoNotLinked
@@ -149,5 +154,7 @@ class Accounts:
 def _name(claims: dict[str, Any], email: str) -> str:
     """The name to begin with: what the provider says, if it can be a name here."""
     given = claims.get("name")
-    name = given.strip()[:NAME_CHARS].strip() if isinstance(given, str) else ""
-    return name if name and name.isprintable() else email.partition("@")[0]
+    try:
+        return checked_name(given.strip()[:NAME_CHARS] if isinstance(given, str) else "")
+    except InvalidInput:
+        return email.partition("@")[0]

@@ -11,7 +11,7 @@ from aliquot.identity.contracts import Principal
 from aliquot.identity.http import IdentityServices, require
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput, NotFound
-from aliquot.platform.http import Body, Page
+from aliquot.platform.http import PLAIN, Body, Page
 from aliquot.policy.administration.contracts import BundleInfo, BundleState, BundleTexts, ReplayReport
 from aliquot.policy.api import PolicyApi, kept_refusals
 from aliquot.policy.bundles import BundleSource
@@ -24,7 +24,7 @@ _IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_leng
 _Reader = Annotated[Principal, Depends(require("policy.read"))]
 _Manager = Annotated[Principal, Depends(require("policy.manage"))]
 _Secret = Annotated[str | None, Field(min_length=1, max_length=1024, repr=False)]
-_Reason = Annotated[str, Field(min_length=1, max_length=1_000)]
+_Reason = Annotated[str, Field(min_length=1, max_length=1_000), PLAIN]
 _Text = Annotated[str, Field(max_length=1_000_000)]
 _ACTIVE = "active"
 
@@ -38,7 +38,7 @@ class PolicyServices(IdentityServices, Protocol):
 class BundleBody(Body):
     """A whole bundle. What is left out of `schema`, `obligations` and `risk` is that of the bundle in force."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Annotated[str, Field(min_length=1, max_length=200), PLAIN]
     cedar_schema: Annotated[_Text | None, Field(alias="schema")] = None
     authz: _Text | None = None
     obligations: _Text | None = None

@@ -11,7 +11,7 @@ from aliquot.identity.http import IdentityServices, require
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem
-from aliquot.platform.http import Body, Page
+from aliquot.platform.http import PLAIN, Body, Page
 from aliquot.records.access.api import REASON_CHARS, AccessApi
 from aliquot.records.access.contracts import BreakGlass, PatientRead, Verdict
 from aliquot.records.signatures.contracts import Secrets
@@ -22,7 +22,7 @@ Reader = Annotated[Principal, Depends(require("records.read"))]
 Manager = Annotated[Principal, Depends(require("records.manage", session=True))]
 Helper = Annotated[Principal, Depends(require("records.break_glass", session=True))]
 _Secret = Annotated[str | None, Field(min_length=1, max_length=1024, repr=False)]
-_Reason = Annotated[str, Field(min_length=1, max_length=REASON_CHARS)]
+_Reason = Annotated[str, Field(min_length=1, max_length=REASON_CHARS), PLAIN]
 _Limit = Annotated[int, Query(ge=1, le=200)]
 _ROUTE = "POST /api/records/break-glass"
 
@@ -39,6 +39,7 @@ class GlassBody(Body):
     reason: _Reason
     password: _Secret = None
     otp: _Secret = None
+    sso: _Secret = None
 
 
 class ReviewBody(Body):
@@ -76,7 +77,7 @@ async def break_glass(
         claim = await services.identity.idempotency.claim(tx, key=idempotency_key, owner=principal.id, route=_ROUTE, body=asked)
         if claim.resource_id is not None:
             return await services.access.get_glass(tx, uuid.UUID(claim.resource_id))
-        secrets = Secrets(password=body.password, otp=body.otp)
+        secrets = Secrets(password=body.password, otp=body.otp, sso=body.sso)
         made = await services.access.break_glass(tx, principal, body.record, reason=body.reason, secrets=secrets)
         if isinstance(made, BreakGlass):
             await claim.fulfil(made.id)

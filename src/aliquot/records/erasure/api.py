@@ -67,9 +67,9 @@ class ErasureApi:
             return problem
 
     async def _ordered(self, tx: Transaction, principal: Principal, person: Person, reason: str) -> uuid.UUID:
-        if await store.of_subject(tx, person.id) is not None:
-            raise AlreadyErased
         found = [obstacle for source in self._obstacles for obstacle in await source.obstacles(tx, person.id)]
+        if await store.of_subject(tx, person.id) is not None:  # asked behind the obstacles' lock: two orders at once are one
+            raise AlreadyErased
         if found:
             raise MustBeKept(obstacles=[_shown(obstacle) for obstacle in found])
         by, erasure_id = Actor.of(principal), new_id()
@@ -84,12 +84,15 @@ class ErasureApi:
         return erasure_id
 
     async def carry_out(self, erasure_id: uuid.UUID) -> None:
-        """Destroy the key, then what is in clear. A crash anywhere is made good by the job; repeating it does nothing."""
+        """Destroy the key, then what is in clear. A crash anywhere is made good by the job; repeating it does nothing.
+
+        As long as a hold stands that was made after the order, nothing is destroyed.
+        """
         async with self._db.begin() as tx:
             row = await store.get(tx, erasure_id)
-        if row is None or row.done_at is not None:
-            return
-        await asyncio.to_thread(self._vault.erase, row.subject)
+            if row is None or row.done_at is not None or await self._held(tx, row.subject):
+                return
+            await asyncio.to_thread(self._vault.erase, row.subject)  # in the transaction: no hold is made meanwhile
         async with self._db.begin() as tx:
             row = await store.get(tx, erasure_id, lock=True)
             if row is None or row.done_at is not None:
@@ -101,6 +104,14 @@ class ErasureApi:
             by = Actor(id=str(row.ordered_by), via="system")
             event_id = await self._audit(tx, "subject.erased", by, row.subject, versions=versions)
             await store.done(tx, erasure_id, at=self._clock.now(), event_id=event_id, removed=removed)
+
+    async def _held(self, tx: Transaction, subject: uuid.UUID) -> bool:
+        """Whether a hold keeps what the subject's key still opens."""
+        found = [obstacle for source in self._obstacles for obstacle in await source.obstacles(tx, subject)]
+        held = self._vault.knows(subject) and any(obstacle.because == "hold" for obstacle in found)
+        if held:
+            log.warning("erasure_held", subject=str(subject))
+        return held
 
     async def resume(self) -> None:
         """Loop: carry out what was ordered and not finished, and forget keys that other processes destroyed."""

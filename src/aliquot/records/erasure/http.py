@@ -12,7 +12,7 @@ from aliquot.identity.http import IdentityServices, SessionPrincipalDep, require
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem
-from aliquot.platform.http import Body, Page
+from aliquot.platform.http import PLAIN, Body, Page
 from aliquot.records.erasure.api import REASON_CHARS, ErasureApi
 from aliquot.records.erasure.contracts import Erasure
 from aliquot.records.signatures.contracts import Secrets
@@ -32,7 +32,7 @@ class ErasureServices(IdentityServices, Protocol):
 
 class ErasureBody(Body):
     subject: Annotated[str, Field(min_length=1, max_length=320)]
-    reason: Annotated[str, Field(min_length=1, max_length=REASON_CHARS)]
+    reason: Annotated[str, Field(min_length=1, max_length=REASON_CHARS), PLAIN]
     password: _Secret = None
     otp: _Secret = None
     sso: _Secret = None

@@ -95,6 +95,7 @@ class RetentionApi:
             "until": wanted.until, "made_by": principal.id, "made_at": self._clock.now(),
             "reason": self._vault.seal(SITE, wanted.reason.encode(), aad=_aad(hold_id, "reason")),
         }  # fmt: skip
+        await store.lock_holds(tx)
         await store.add_hold(tx, values)
         await self._audit(tx, principal, "hold.made", RecordRef(type="legal_hold", id=str(hold_id)), None, wanted.reason)
         return await self.get_hold(tx, hold_id)
@@ -135,7 +136,8 @@ class RetentionApi:
     # What it is for
 
     async def obstacles(self, tx: Transaction, subject: uuid.UUID) -> Sequence[Obstacle]:
-        """What stands against an erasure: see `records.erasure.contracts.Obstacles`."""
+        """What stands against an erasure: see `records.erasure.contracts.Obstacles`. Until the transaction ends no hold is made."""
+        await store.lock_holds(tx)
         now, rows = self._clock.now(), await store.schedules(tx)
         days = {row.kind: row.keep_days for row in rows}
         before = {kind: None if kept is None else now - timedelta(days=kept) for kind, kept in days.items()}

@@ -11,7 +11,7 @@ from aliquot.identity.http import IdentityServices, require
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem
-from aliquot.platform.http import Body, Page
+from aliquot.platform.http import PLAIN, Body, Page
 from aliquot.records.retention.api import REASON_CHARS, RetentionApi
 from aliquot.records.retention.contracts import Hold, NewHold, Schedule
 from aliquot.records.signatures.contracts import Secrets
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/api/admin", tags=["records"])
 
 Manager = Annotated[Principal, Depends(require("records.manage", session=True))]
 _Secret = Annotated[str | None, Field(min_length=1, max_length=1024, repr=False)]
-_Reason = Annotated[str, Field(min_length=1, max_length=REASON_CHARS)]
+_Reason = Annotated[str, Field(min_length=1, max_length=REASON_CHARS), PLAIN]
 
 
 class RetentionServices(IdentityServices, Protocol):
@@ -37,6 +37,7 @@ class ScheduleBody(Body):
     reason: _Reason | None = None
     password: _Secret = None
     otp: _Secret = None
+    sso: _Secret = None
 
 
 class HoldBody(Body):
@@ -52,6 +53,7 @@ class ReleaseBody(Body):
     reason: _Reason
     password: _Secret = None
     otp: _Secret = None
+    sso: _Secret = None
 
 
 def services_of(request: Request) -> RetentionServices:
@@ -73,7 +75,12 @@ async def set_schedule(request: Request, principal: Manager, body: ScheduleBody)
     services = services_of(request)
     async with services.identity.login_slot(), services.db.begin() as tx:
         changed = await services.retention.set_schedule(
-            tx, principal, body.kind, body.keep_days, reason=body.reason, secrets=Secrets(password=body.password, otp=body.otp)
+            tx,
+            principal,
+            body.kind,
+            body.keep_days,
+            reason=body.reason,
+            secrets=Secrets(password=body.password, otp=body.otp, sso=body.sso),
         )
     return _raised(changed)
 
@@ -118,7 +125,7 @@ async def release_hold(request: Request, principal: Manager, hold_id: str, body:
         raise NotFound
     services = services_of(request)
     async with services.identity.login_slot(), services.db.begin() as tx:
-        secrets = Secrets(password=body.password, otp=body.otp)
+        secrets = Secrets(password=body.password, otp=body.otp, sso=body.sso)
         released = await services.retention.release(tx, principal, found, reason=body.reason, secrets=secrets)
     return _raised(released)
 

@@ -55,6 +55,12 @@ async def signed_under(tx: Transaction, subject: uuid.UUID) -> int:
     return int(await tx.scalar(select(func.count()).select_from(signed_version).where(outermost == subject.bytes)))
 
 
+async def lock_holds(tx: Transaction) -> None:
+    """Until the transaction ends no hold is made, and nothing is erased that one could have kept."""
+    key = int.from_bytes(hashlib.sha256(b"legal holds").digest()[:8], "big", signed=True)
+    await tx.execute(select(func.pg_advisory_xact_lock(key)))
+
+
 async def one_at_a_time(tx: Transaction) -> bool:
     """False while another process applies the schedules."""
     key = int.from_bytes(hashlib.sha256(b"retention").digest()[:8], "big", signed=True)

@@ -11,7 +11,7 @@ from aliquot.identity.http import IdentityServices, require
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput, NotFound
-from aliquot.platform.http import Body, Page
+from aliquot.platform.http import PLAIN, Body, Page
 from aliquot.records.review.api import ReviewApi
 from aliquot.records.review.contracts import DecisionWord, Flagged, Item, MessageReview, OpenedItem, Reason, State
 
@@ -21,7 +21,7 @@ Reader = Annotated[Principal, Depends(require("chat.use"))]
 Reviewer = Annotated[Principal, Depends(require("review.decide"))]
 Judge = Annotated[Principal, Depends(require("review.decide", session=True))]
 _Key = Annotated[str | None, Header(max_length=255)]
-_Text = Annotated[str | None, Field(max_length=100_000)]
+_Text = Annotated[str, Field(max_length=100_000), PLAIN]
 
 
 class ReviewServices(IdentityServices, Protocol):
@@ -33,13 +33,13 @@ class ReviewServices(IdentityServices, Protocol):
 class FlagBody(Body):
     message_id: uuid.UUID
     reason: Reason
-    comment: _Text = None
+    comment: _Text | None = None
 
 
 class DecisionBody(Body):
     decision: DecisionWord
-    comment: _Text = None
-    correction: _Text = None
+    comment: _Text | None = None
+    correction: _Text | None = None
 
 
 def services_of(request: Request) -> ReviewServices:

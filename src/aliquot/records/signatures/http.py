@@ -10,7 +10,7 @@ from aliquot.identity.http import IdentityServices, PrincipalDep
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem
-from aliquot.platform.http import Body, Page
+from aliquot.platform.http import PLAIN, Body, Page
 from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import Accountability, Secrets, Signable, Signature, Wish
 
@@ -41,14 +41,14 @@ class SecretsBody(Body):
 
 class SignBody(SecretsBody):
     meaning: Annotated[str, Field(min_length=1, max_length=40)]
-    reason: Annotated[str, Field(max_length=10_000)] | None = None
+    reason: Annotated[str, Field(max_length=10_000), PLAIN] | None = None
     part: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     version: Annotated[int, Field(ge=1)] | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
 
 class RevokeBody(SecretsBody):
-    reason: Annotated[str, Field(min_length=1, max_length=10_000)]
+    reason: Annotated[str, Field(min_length=1, max_length=10_000), PLAIN]
 
 
 class AcceptBody(SecretsBody):

@@ -12,7 +12,7 @@ from aliquot.identity.http import IdentityServices, PrincipalDep, require
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput
-from aliquot.platform.http import Body, Page
+from aliquot.platform.http import PLAIN, Body, Page
 from aliquot.records.training.api import TrainingApi
 from aliquot.records.training.contracts import CODE_PATTERN, NewTraining, Training, TrainingKind
 
@@ -21,7 +21,7 @@ router = APIRouter(tags=["records"])
 Reader = Annotated[Principal, Depends(require("users.read"))]
 Manager = Annotated[Principal, Depends(require("users.manage", session=True))]
 _Limit = Annotated[int, Query(ge=1, le=200)]
-_Text = Annotated[str | None, Field(min_length=1, max_length=500)]
+_Text = Annotated[str, Field(min_length=1, max_length=500), PLAIN]
 
 
 class TrainingServices(IdentityServices, Protocol):
@@ -35,12 +35,12 @@ class TrainingBody(Body):
     code: Annotated[str, Field(pattern=f"^{CODE_PATTERN}$")]
     completed_on: date
     valid_until: date | None = None
-    trainer: _Text = None
-    evidence: _Text = None
+    trainer: _Text | None = None
+    evidence: _Text | None = None
 
 
 class RevocationBody(Body):
-    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+    reason: Annotated[str, Field(min_length=1, max_length=2_000), PLAIN]
 
 
 def services_of(request: Request) -> TrainingServices:
