@@ -10,7 +10,8 @@ from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
-from aliquot.kernel.problems import NotFound, Problem
+from aliquot.kernel.problems import InvalidInput, NotFound, Problem
+from aliquot.kernel.visible import plain_text
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.platform.db import Database, Transaction
@@ -165,6 +166,8 @@ class PolicyApi:
         Use inside `kept_refusals`. Raises NotFound, SessionRequired, OwnRequest, MayNotSign, AlreadyDecided, ApprovalExpired,
         ApprovalDamaged, ReasonRequired, SignatureRequired, SignatureRefused.
         """
+        if reason is not None and not plain_text(reason):
+            raise InvalidInput("reason: holds control characters, or marks that turn the direction of text")
         return await self._approvals.decide(
             tx, principal, approval_id, decision, reason=reason, signature=signature, continue_run=self.continue_run
         )

@@ -16,7 +16,6 @@ from aliquot.kernel.canonical import canonical_json, content_hash
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem, RateLimited
-from aliquot.kernel.visible import plain_text
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, Outcome, RecordRef
 from aliquot.platform.db import Transaction
@@ -119,8 +118,6 @@ class Approvals:
     ) -> Approval:  # fmt: skip
         row = await self._seen(tx, principal, approval_id)
         request = await self._opened(tx, row, principal)
-        if reason is not None and not plain_text(reason):
-            raise InvalidInput("reason: holds control characters, or marks that turn the direction of text")
         refusal = approvals.refusal_to_decide(principal, row, request, choice)
         if refusal is not None:
             raise await self._refused(tx, row, principal, refusal)
