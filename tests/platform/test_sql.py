@@ -81,6 +81,78 @@ async def test_every_kind_of_statement_gives_what_the_engine_gives(urls: Urls, e
     await own.close()
 
 
+async def test_a_statement_that_is_kept_gives_the_same_every_time(database: Database) -> None:
+    """From the third time on it is not looked up again: its parameters, defaults and what is derived from it must stay its own."""
+    kept = sa.text("SELECT CAST(:n AS int) AS n, CAST(:m AS int) AS m").bindparams(m=7)
+    built = sa.select(sa.bindparam("n", type_=sa.Integer).label("n"), sa.literal(7).label("m"))
+    derived = {}
+    async with database.begin() as tx:
+        for n in range(5):
+            for statement in (kept, built):
+                assert tuple((await tx.rows(statement, {"n": n}))[0]) == (n, 7)
+            assert tuple((await tx.rows(kept, {"n": n, "m": n}))[0]) == (n, n)  # the default is not replaced for good
+            derived[n] = built.where(sa.literal(n) == 3)
+        assert [len(await tx.rows(derived[n], {"n": 0})) for n in derived] == [0, 0, 0, 1, 0]
+    for statement in (kept, built):
+        with pytest.raises(Exception, match="n"):  # never NULL instead
+            async with database.begin() as tx:
+                await tx.rows(statement, {})
+
+
+async def test_large_statements_and_answers_pass(database: Database) -> None:
+    """More than a socket's buffers hold, both ways at once."""
+    large = "x" * 8_000_000
+    async with database.begin() as tx:
+        for _ in range(3):
+            await tx.send(sa.text("SELECT CAST(:large AS text)"), {"large": large})
+        assert await tx.scalar(sa.text("SELECT CAST(:large AS text)"), {"large": large}) == large
+
+
+async def test_a_cancelled_caller_stops_its_statement(urls: Urls, database: Database) -> None:
+    one = Database(urls.app, pool_size=1, application_name="cancelled")
+    active = sa.text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cancelled' AND state = 'active'")
+
+    async def long() -> None:
+        async with one.begin() as tx:
+            await tx.execute(sa.text("SELECT pg_sleep(60)"))
+
+    async def running() -> int:
+        async with database.begin() as tx:
+            return int(await tx.scalar(active))
+
+    task = asyncio.create_task(long())
+    async with asyncio.timeout(10):
+        while await running() == 0:  # noqa: ASYNC110 - another session's state: only asking tells
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while await running():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await one.close()
+
+
+async def test_a_connection_closed_by_the_server_is_replaced(urls: Urls, database: Database) -> None:
+    """While it lies in the pool, and in the middle of a transaction."""
+    one = Database(urls.app, pool_size=1, application_name="closed")
+    kill = sa.text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'closed'")
+    async with one.begin() as tx:
+        await tx.scalar(sa.text("SELECT 1"))
+
+    async def in_the_middle() -> None:
+        async with one.begin() as tx:
+            await tx.scalar(sa.text("SELECT 1"))
+            async with database.begin() as other:
+                await other.scalar(kill)
+            await tx.scalar(sa.text("SELECT 2"))
+
+    with pytest.raises(DatabaseUnavailable):
+        await in_the_middle()
+    async with one.begin() as tx:
+        assert await tx.scalar(sa.text("SELECT 42")) == 42
+    await one.close()
+
+
 async def test_what_was_only_sent_fails_the_transaction(database: Database) -> None:
     """A statement nobody waited for must never fail in silence."""
 

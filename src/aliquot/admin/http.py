@@ -26,7 +26,7 @@ class AdminServices(IdentityServices, Protocol):
     clock: Clock
 
 
-def _services(request: Request) -> AdminServices:
+async def _services(request: Request) -> AdminServices:
     services: AdminServices = request.app.state.services
     return services
 

@@ -93,7 +93,7 @@ class Services:
     settings: Settings
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 

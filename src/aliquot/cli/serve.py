@@ -1,5 +1,6 @@
 """`aliquot serve`: everything on one machine, from an empty folder to a listening server."""
 
+import asyncio
 import ipaddress
 import os
 import secrets
@@ -17,11 +18,13 @@ from aliquot.cli.installation import Installation, open_installation, require_se
 from aliquot.demo.people import DEMO_PEOPLE
 from aliquot.demo.seed import is_seeded, seed
 from aliquot.identity.contracts import FIRST_PASSWORD_FILE
+from aliquot.platform.memory import settle
 from aliquot.platform.settings import Settings, SettingsError
 from aliquot.web.app import create_app
 
 log = structlog.get_logger(__name__)
 
+_WARM_SECONDS = 5.0  # the SDKs of the declared models are imported beside the first requests
 _CHAT_DEFAULT = "http://127.0.0.1:8089"  # where `aliquot chat` looks unless told otherwise
 
 
@@ -76,6 +79,8 @@ class _Server(uvicorn.Server):
             return
         await super().startup(sockets=sockets)
         if self.started:
+            settle()
+            asyncio.get_running_loop().call_later(_WARM_SECONDS, settle)
             typer.echo(_banner(self._first.services, demo=has_demo))
 
 

@@ -21,7 +21,7 @@ class LabServices(Protocol):
     db: Database
 
 
-def _services(request: Request) -> LabServices:
+async def _services(request: Request) -> LabServices:
     services: LabServices = request.app.state.services
     return services
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.lab.contracts import Parameter, Protocol, ProtocolText, Reading, Step, Within
@@ -82,22 +82,8 @@ async def instruments_with_runs(
     tx: Transaction, *, ids: Sequence[uuid.UUID] | None = None, after: str = "", limit: int = 200
 ) -> list[tuple[InstrumentRow, RunRow | None]]:
     """Instruments by code, each with its active run: one statement, so that both are from the same moment."""
-    active = (
-        select(*_RUN_COLUMNS)
-        .select_from(_runs())
-        .where(instrument_run.c.ended_at.is_(None))
-        .subquery("active")
-    )  # fmt: skip
-    statement = (
-        select(*_INSTRUMENT_COLUMNS, *(column.label(f"run_{column.name}") for column in active.c))
-        .select_from(instrument.outerjoin(active, active.c.instrument_id == instrument.c.id))
-        .where(instrument.c.code > after)
-        .order_by(instrument.c.code)
-        .limit(limit)
-    )
-    if ids is not None:
-        statement = statement.where(instrument.c.id.in_(ids))
-    return [_pair(row) for row in await tx.rows(statement)]
+    statement = _WITH_RUNS if ids is None else _WITH_RUNS.where(instrument.c.id.in_(ids))
+    return [_pair(row) for row in await tx.rows(statement, {"after": after, "limit": limit})]
 
 
 def _pair(row: Row[Any]) -> tuple[InstrumentRow, RunRow | None]:
@@ -137,6 +123,26 @@ def _runs() -> Any:
         .join(protocol_version, protocol_version.c.id == instrument_run.c.protocol_version_id)
         .join(protocol, protocol.c.id == protocol_version.c.protocol_id)
     )
+
+
+def _with_runs() -> Select[Any]:
+    """Built once: that costs more than running it."""
+    active = (
+        select(*_RUN_COLUMNS)
+        .select_from(_runs())
+        .where(instrument_run.c.ended_at.is_(None))
+        .subquery("active")
+    )  # fmt: skip
+    return (
+        select(*_INSTRUMENT_COLUMNS, *(column.label(f"run_{column.name}") for column in active.c))
+        .select_from(instrument.outerjoin(active, active.c.instrument_id == instrument.c.id))
+        .where(instrument.c.code > bindparam("after"))
+        .order_by(instrument.c.code)
+        .limit(bindparam("limit", type_=Integer))
+    )
+
+
+_WITH_RUNS = _with_runs()
 
 
 def _select_runs(*conditions: ColumnElement[bool]) -> Select[Any]:

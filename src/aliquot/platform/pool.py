@@ -5,24 +5,28 @@ made is said at once.
 """
 
 import asyncio
+import select
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline, IsolationLevel, pq
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
+from psycopg.waiting import Ready, Wait, wait_async
 
 from aliquot.platform.sql import Params, Result
 
 IDLE_SECONDS = 3.0
 """A connection idle for longer is tried before it is used; one that just worked is not: the ping would cost as much as a read."""
 
+_Given = TypeVar("_Given")
 _PREPARED_MAX = 500
 _HELD_MAX = 50
 _CONNECT_SECONDS = 5
+_READY = {select.POLLIN: Ready.R, select.POLLOUT: Ready.W, select.POLLIN | select.POLLOUT: Ready.RW}
 
 
 class PoolExhausted(Exception):
@@ -70,6 +74,93 @@ class _Pipeline(AsyncPipeline):
             self.command_queue.popleft()()
 
 
+class _Connection(AsyncConnection[TupleRow]):
+    """psycopg's connection, but its socket stays with the event loop between waits.
+
+    psycopg adds the socket to the loop, sets a timer and takes both away again at every wait: a third of a short transaction.
+    """
+
+    _poll: "select.poll | None" = None
+    _waiter: "asyncio.Future[None] | None" = None
+    _watched = -1  # the socket the loop watches
+
+    async def wait(self, gen: PQGen[_Given], interval: float = 0.1, timeout: float | None = None) -> _Given:  # noqa: ASYNC109 - psycopg's
+        if timeout is not None:
+            self._unwatch()
+            return await super().wait(gen, interval, timeout)
+        try:
+            state = next(gen)
+            while True:
+                state = gen.send(await self._ready(state))
+        except StopIteration as done:
+            given: _Given = done.value
+            return given
+        except OSError as error:
+            raise psycopg.OperationalError("connection socket closed") from error
+        except asyncio.CancelledError:
+            self._unwatch()
+            await self._stop_query(gen)
+            raise
+        finally:
+            if self.pgconn.status != pq.ConnStatus.OK:
+                self._unwatch()
+
+    async def _ready(self, wanted: Wait) -> Ready:
+        if wanted & Wait.W:
+            ready = self._polled()
+            while not ready:  # neither takes nor gives a byte: rare, a large statement at a busy server
+                await asyncio.sleep(0.001)
+                ready = self._polled()
+            return ready
+        if self._watched < 0:
+            self._watched = self.pgconn.socket
+            asyncio.get_running_loop().add_reader(self._watched, self._readable)
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        return Ready.R
+
+    def _polled(self) -> Ready:
+        """What the socket is ready for at this moment."""
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.pgconn.socket, select.POLLIN | select.POLLOUT)
+        events = self._poll.poll(0)
+        return _READY.get(events[0][1], Ready.RW) if events else Ready.NONE  # else it is broken: libpq says how
+
+    def _readable(self) -> None:
+        if self._waiter is None:
+            self._unwatch()  # nobody reads now, and the loop would call again and again
+        elif not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _unwatch(self) -> None:
+        if self._watched >= 0:
+            asyncio.get_running_loop().remove_reader(self._watched)
+            self._watched = -1
+
+    async def _stop_query(self, gen: PQGen[Any]) -> None:
+        """The waiting task was cancelled: the server need not go on, and what it was about to answer is taken off the socket."""
+        if self.pgconn.transaction_status != pq.TransactionStatus.ACTIVE:
+            return
+        try:
+            await self._try_cancel(timeout=_CONNECT_SECONDS)
+            await wait_async(gen, self.pgconn.socket, interval=0.1, timeout=_CONNECT_SECONDS)
+        except psycopg.errors.QueryCanceled:
+            pass
+        except Exception:  # noqa: BLE001 - the cancellation goes on; the connection is in an unknown state
+            self.pgconn.finish()
+        except BaseException:
+            self.pgconn.finish()
+            raise
+
+    async def close(self) -> None:
+        self._unwatch()
+        await super().close()
+
+
 class Session:
     """One connection, always in pipeline mode, with the one cursor everything on it goes through."""
 
@@ -80,7 +171,7 @@ class Session:
 
     @classmethod
     async def open(cls, conninfo: str, application_name: str, isolation: IsolationLevel | None = None) -> "Session":
-        conn = await AsyncConnection.connect(conninfo, application_name=application_name, connect_timeout=_CONNECT_SECONDS)
+        conn = await _Connection.connect(conninfo, application_name=application_name, connect_timeout=_CONNECT_SECONDS)
         conn.prepared_max = _PREPARED_MAX
         if isolation is not None:
             await conn.set_isolation_level(isolation)

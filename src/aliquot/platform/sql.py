@@ -8,6 +8,7 @@ version is pinned and `tests/platform/test_sql.py` compares with the engine.
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
+from weakref import ref
 
 from sqlalchemy import Executable, LargeBinary
 from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
@@ -19,6 +20,7 @@ Params = Mapping[str, Any]
 Processors = Mapping[str, Callable[[Any], Any]]
 
 _COMPILED_MAX = 2_000
+_FIXED = "_aliquot_fixed"
 
 
 class _Bytes(LargeBinary):
@@ -38,8 +40,37 @@ _dialect.dbapi = _Dialect.import_dbapi()  # type: ignore[no-untyped-call]
 _compiled: Any = LRUCache(_COMPILED_MAX)
 
 
+class _Fixed:
+    """A statement that is run again and again: what does not depend on its parameters."""
+
+    __slots__ = ("of", "processors", "text", "values")
+
+    def __init__(self, statement: Executable) -> None:
+        self.of = ref(statement)  # SQLAlchemy copies a statement's attributes into those derived from it
+        self.text: str | None = None
+        self.values: dict[str, Any] = {}
+        self.processors: Processors = {}
+
+
 def render(statement: Executable, params: Params | None = None) -> tuple[str, Params]:
-    """The SQL text in psycopg's `%(name)s` form and its parameters."""
+    """The SQL text in psycopg's `%(name)s` form and its parameters.
+
+    A statement that is kept (a module's constant) costs a copy of its parameters from the third time on: what was compiled stays with
+    the object. One built for every call is looked up by SQLAlchemy's cache key, which costs as much as running it.
+    """
+    fixed: _Fixed | None = statement.__dict__.get(_FIXED)
+    if fixed is None or fixed.of() is not statement:
+        statement.__dict__[_FIXED] = _Fixed(statement)
+        return _rendered(statement, params, None)
+    if fixed.text is None:
+        return _rendered(statement, params, fixed)
+    values = {**fixed.values, **params} if params else fixed.values.copy()
+    for name, process in fixed.processors.items():
+        values[name] = process(values[name])
+    return fixed.text, values
+
+
+def _rendered(statement: Executable, params: Params | None, fixed: _Fixed | None) -> tuple[str, Params]:
     compile_cached: Any = statement._compile_w_cache  # not public, see above
     compiled, extracted, collected, _ = compile_cached(_dialect, compiled_cache=_compiled, column_keys=sorted(params) if params else [])
     values: dict[str, Any] = compiled.construct_params(
@@ -47,6 +78,12 @@ def render(statement: Executable, params: Params | None = None) -> tuple[str, Pa
     )
     text: str = compiled.string
     processors: Processors = compiled._bind_processors
+    if fixed is not None and not compiled.post_compile_params and not statement.is_dml:  # a change may have its columns from `params`
+        own = compiled.construct_params(None, extracted_parameters=extracted, escape_names=False, _check=False)
+        needed = {name for bind, name in compiled.bind_names.items() if bind.required}  # never NULL because somebody forgot it
+        fixed.values = {name: value for name, value in own.items() if name not in needed}
+        fixed.processors = {name: process for name, process in processors.items() if name in values}
+        fixed.text = text
     if compiled.post_compile_params:  # IN (…): one parameter per value
         expanded = compiled._process_parameters_for_postcompile(values)
         text, values = expanded.statement, values | dict(expanded.parameters)

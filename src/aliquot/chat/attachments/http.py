@@ -33,7 +33,7 @@ class AttachmentServices(IdentityServices, Protocol):
     chat: ChatApi
 
 
-def _services(request: Request) -> AttachmentServices:
+async def _services(request: Request) -> AttachmentServices:
     services: AttachmentServices = request.app.state.services
     return services
 

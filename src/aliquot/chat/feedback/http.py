@@ -35,7 +35,7 @@ class FeedbackServices(IdentityServices, Protocol):
     chat: ChatApi
 
 
-def _services(request: Request) -> FeedbackServices:
+async def _services(request: Request) -> FeedbackServices:
     services: FeedbackServices = request.app.state.services
     return services
 
@@ -43,7 +43,7 @@ def _services(request: Request) -> FeedbackServices:
 ServicesDep = Annotated[FeedbackServices, Depends(_services)]
 
 
-def _filter(
+async def _filter(
     rating: _Rating | None = None,
     person: uuid.UUID | None = None,
     message: uuid.UUID | None = None,

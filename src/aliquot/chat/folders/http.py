@@ -59,7 +59,7 @@ class FolderServices(IdentityServices, Protocol):
     chat: ChatApi
 
 
-def _services(request: Request) -> FolderServices:
+async def _services(request: Request) -> FolderServices:
     services: FolderServices = request.app.state.services
     return services
 

@@ -34,7 +34,7 @@ class SearchServices(IdentityServices, Protocol):
     chat: ChatApi
 
 
-def _services(request: Request) -> SearchServices:
+async def _services(request: Request) -> SearchServices:
     services: SearchServices = request.app.state.services
     return services
 

@@ -42,7 +42,7 @@ class ShareServices(IdentityServices, Protocol):
     chat: ChatApi
 
 
-def _services(request: Request) -> ShareServices:
+async def _services(request: Request) -> ShareServices:
     services: ShareServices = request.app.state.services
     return services
 

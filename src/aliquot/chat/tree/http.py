@@ -36,7 +36,7 @@ class TreeServices(IdentityServices, Protocol):
     chat: ChatApi
 
 
-def _services(request: Request) -> TreeServices:
+async def _services(request: Request) -> TreeServices:
     services: TreeServices = request.app.state.services
     return services
 
