@@ -104,7 +104,7 @@ async def test_a_signature_is_given_by_somebody_else_with_the_right_to_sign(worl
     approved = await world.decide(reviewer, asked, signature=Signature(meaning="approval", password=PASSWORD))
     assert (approved.state, approved.decided_by) == ("approved", reviewer.id)
     assert await world.events("approval.approved") == [("ok", "approval", str(reviewer.id))]
-    assert [event[1] for event in await world.events("approval.refused")] == ["signature_refused", "may_not_sign"]
+    assert [event[1] for event in await world.events("approval.refused")] == ["signature_refused:wrong_password", "may_not_sign"]
 
 
 async def test_a_rejection_needs_no_signature(world: World) -> None:

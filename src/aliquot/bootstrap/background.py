@@ -47,6 +47,7 @@ def register_loops(services: Services) -> None:
     loops.register("policy.expire", 15.0, expire_approvals)
     loops.register("identity.clean", 600.0, clean_identity)
     loops.register("models.sweep", 60.0, sweep_reservations)
+    loops.register("records.alerts", 10.0, services.alerts.look)
     loops.register("records.erase", 10.0, services.erasure.resume)
     loops.register("records.retention", 3_600.0, apply_schedules)
 

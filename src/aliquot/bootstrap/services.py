@@ -27,6 +27,7 @@ from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import Approval, ToolFacts
 from aliquot.records.access.api import AccessApi
+from aliquot.records.alerts.api import AlertsApi
 from aliquot.records.erasure.api import ErasureApi
 from aliquot.records.retention.api import RetentionApi
 from aliquot.records.review.api import ReviewApi
@@ -66,6 +67,7 @@ class Services:
     identity: IdentityApi
     signatures: SignaturesApi
     training: TrainingApi
+    alerts: AlertsApi
     review: ReviewApi
     erasure: ErasureApi
     retention: RetentionApi

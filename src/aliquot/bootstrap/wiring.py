@@ -48,6 +48,7 @@ from aliquot.policy.restated import RestatedActivations, RestatedApprovals, Rest
 from aliquot.policy.retained import RetainedApprovals
 from aliquot.policy.signatures import ActivationSignatures, ApprovalSignatures
 from aliquot.records.access.api import AccessApi
+from aliquot.records.alerts.api import AlertsApi
 from aliquot.records.erasure.api import ErasureApi
 from aliquot.records.erasure.contracts import PersonalData
 from aliquot.records.retention.api import RetentionApi
@@ -96,8 +97,8 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     services = Services(
         settings=settings, clock=clock, db=db, sequencer_db=sequencer_db, vault=vault, metrics=metrics, limiter=limiter, jobs=jobs,
         loops=loops, ledger=ledger, log_keys=key, rechecker=rechecker, sequencer=sequencer, identity=identity, signatures=signatures,
-        training=training, erasure=erasure, retention=retention, policy=policy, tools=tools,
-        access=_access(chat, identity, ledger, vault, clock, settings),
+        training=training, alerts=_alerts(identity, ledger, vault, clock, db, jobs, settings), erasure=erasure,
+        retention=retention, policy=policy, tools=tools, access=_access(chat, identity, ledger, vault, clock, settings),
         models=models, lab=lab, routing=routing, chat=chat, live=live, link=link,
         review=_review(chat, identity, ledger, vault, limiter, clock, settings),
         admin=AdminApi(db, identity, models, tools, chat, limiter, settings.limits, metrics, clock),
@@ -159,6 +160,12 @@ def _access(
     access = AccessApi(identity=identity, ledger=ledger, vault=vault, clock=clock, records=ChatEmergency(), minutes=minutes)
     chat.record_reads(access.saw, access.granted)
     return access
+
+
+def _alerts(
+    identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, db: Database, jobs: Jobs, settings: Settings
+) -> AlertsApi:  # fmt: skip
+    return AlertsApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs, settings=settings)
 
 
 def _bind_retained(retention: RetentionApi, *kinds: RetainedKind) -> None:

@@ -102,6 +102,10 @@ class LedgerApi:
             raise NoSuchEvent
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
+    async def found(self, tx: Transaction, actions: Sequence[str], start: int, end: int, *, limit: int) -> Sequence[LoggedEvent]:
+        """Events with these actions among entries `start` to `end` (exclusive) of the log, in its order; at most `limit`."""
+        return await queries.bodies_in(tx, actions, start, end, limit)
+
     async def checkpoint(self, tx: Transaction) -> Checkpoint:
         """The newest signed checkpoint. Raises NoCheckpoint before the first one."""
         state, note = await _signed(tx)

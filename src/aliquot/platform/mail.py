@@ -48,14 +48,15 @@ class Mailer:
         self._password = unquote(parts.password) if parts.password else None
         self._sender = sender
 
-    async def send(self, *, to: str, subject: str, text: str, message_id: str, attachment: Attachment) -> None:
+    async def send(self, *, to: str, subject: str, text: str, message_id: str, attachment: Attachment | None = None) -> None:
         """Send one mail. `message_id` is the same at every try, so that a repetition can be told. Raises MailFailed."""
         mail = EmailMessage()
         mail["From"], mail["To"], mail["Subject"] = self._sender, to, " ".join(subject.split())
         mail["Date"], mail["Message-ID"] = formatdate(usegmt=True), message_id
         mail.set_content(text)
-        kind, _, subtype = attachment.media_type.partition(";")[0].partition("/")
-        mail.add_attachment(attachment.data, maintype=kind, subtype=subtype, filename=attachment.name)
+        if attachment is not None:
+            kind, _, subtype = attachment.media_type.partition(";")[0].partition("/")
+            mail.add_attachment(attachment.data, maintype=kind, subtype=subtype, filename=attachment.name)
         try:
             await aiosmtplib.send(
                 mail, hostname=self._host, port=self._port, username=self._user, password=self._password, timeout=_SECONDS,

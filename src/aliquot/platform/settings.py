@@ -110,6 +110,9 @@ class Limits(BaseSettings):
     signed_messages: int = Field(2_000, ge=1)
     mcp_requests_at_once: int = Field(20, ge=1)
     mcp_wait_seconds: float = Field(50, ge=0, le=600)
+    alert_login_failures: int = Field(4, ge=1)
+    alert_group_minutes: int = Field(15, ge=1)
+    alert_mails_per_hour: int = Field(12, ge=1)
     usage_days: int = Field(92, ge=1)
     compliance_report_days: int = Field(1_100, ge=1, le=36_600)
     disk_low_bytes: int = Field(2_000_000_000, ge=0)
@@ -211,6 +214,8 @@ class Settings(BaseSettings):
     mail_from: str = Field("aliquot@localhost", max_length=254)
     mail_domains: tuple[str, ...] = ()
     """Domains exports may be sent to besides the people of the site."""
+    security_contact: str | None = Field(None, max_length=254, pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$")
+    """The e-mail address that is told of failed signings."""
     clamav_host: str | None = Field(None, validation_alias="CLAMAV_HOST", max_length=253)
     clamav_port: int = Field(3310, validation_alias="CLAMAV_PORT", ge=1, le=65_535)
     jwt_secret: SecretStr | None = Field(None, validation_alias="JWT_SECRET")
@@ -262,6 +267,12 @@ class Settings(BaseSettings):
         named = {m for rule in self.signing_rules for m in (rule.meaning, *rule.not_also, *rule.after)}
         if unknown := sorted(named - {*self.signature_meanings, *_MEANINGS}):
             raise ValueError(f"signing_rules name the meaning {unknown[0]!r}, which signature_meanings does not list")
+        return self
+
+    @model_validator(mode="after")
+    def _contact_can_be_reached(self) -> "Settings":
+        if self.security_contact is not None and self.smtp_url is None:
+            raise ValueError("security_contact needs SMTP_URL: the server its mails go through")
         return self
 
     @model_validator(mode="after")

@@ -76,3 +76,9 @@ class EditDenied(RecordedRefusal, Forbidden):
     """The member `reasons` says why. The request as it was still waits."""
 
     code, status, sentence = "denied", 403, "With these arguments the policy does not allow it. The request as it was still waits."
+
+
+def reason_of(refusal: Problem) -> str:
+    """How an event names a refusal: its code, and for a signature what was wrong with it."""
+    cause = refusal.members.get("cause")
+    return refusal.code if cause is None else f"{refusal.code}:{cause}"

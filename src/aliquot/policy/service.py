@@ -52,6 +52,7 @@ from aliquot.policy.errors import (
     SignatureRequired,
     TooManyDecisions,
     TooManyPending,
+    reason_of,
 )
 from aliquot.policy.store import ApprovalRow
 
@@ -377,7 +378,7 @@ class Approvals:
     async def _refused(self, tx: Transaction, row: ApprovalRow, principal: Principal | None, refusal: Problem) -> Problem:
         """The refusal, with its audit event in `tx`."""
         if isinstance(refusal, RecordedRefusal):
-            await self._audit(tx, row, "approval.refused", principal, outcome="denied", reason=refusal.code)
+            await self._audit(tx, row, "approval.refused", principal, outcome="denied", reason=reason_of(refusal))
         return refusal
 
     async def _audit(

@@ -30,6 +30,7 @@ from aliquot.models.http import router as models_router
 from aliquot.platform.http import bug_response, install_problem_handlers, problem_response
 from aliquot.policy.http import router as policy_router
 from aliquot.records.access.http import router as access_router
+from aliquot.records.alerts.http import router as alerts_router
 from aliquot.records.anchors.http import router as anchors_router
 from aliquot.records.erasure.http import router as erasure_router
 from aliquot.records.http import router as records_router
@@ -60,7 +61,7 @@ _ROUTERS = (
     health_router, admin_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
     signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
     feedback_router, tool_calls_router, live_router, agui_router, mcp_router, attachments_router,
-    access_router, erasure_router, retention_router, review_router, training_router, reports_router,
+    access_router, erasure_router, retention_router, review_router, training_router, alerts_router, reports_router,
 )  # fmt: skip
 
 

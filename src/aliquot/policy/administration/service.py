@@ -42,7 +42,7 @@ from aliquot.policy.administration.views import Views, seal_endorsement, seal_wi
 from aliquot.policy.bundles import BundleRefused, BundleSource
 from aliquot.policy.contracts import BundleSignatures, Signature, Signed
 from aliquot.policy.engine import Engine
-from aliquot.policy.errors import RecordedRefusal, SessionRequired, SignatureRefused
+from aliquot.policy.errors import RecordedRefusal, SessionRequired, SignatureRefused, reason_of
 from aliquot.policy.golden import administration
 from aliquot.policy.signable import signable_bundle
 
@@ -353,7 +353,7 @@ class Administration:
     async def _refused(
         self, tx: Transaction, principal: Principal, row: store.BundleRow | None, refusal: RecordedRefusal
     ) -> RecordedRefusal:
-        await self._audit(tx, Actor.of(principal), "policy.change_refused", row, outcome="denied", reason=refusal.code)
+        await self._audit(tx, Actor.of(principal), "policy.change_refused", row, outcome="denied", reason=reason_of(refusal))
         return refusal
 
     async def _audit(
