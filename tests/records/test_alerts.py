@@ -92,7 +92,7 @@ async def test_failed_signings_are_told_and_acknowledged(seeded_urls: Urls, seed
             await reviewer.post(SIGN, json={"meaning": "review", "password": "not the right one"})
 
             async def counted() -> bool:
-                return any(a["count"] == 4 for a in await listed(admin))
+                return any((a["id"], a["count"]) == (secret["id"], 4) for a in await listed(admin))
 
             await until(site, counted)
             assert (len(inbox.mails), len(await listed(admin))) == (before, len(alerts))  # grouped: no second message

@@ -86,11 +86,11 @@ class AlertsApi:
         since = now - timedelta(minutes=self._limits.alert_group_minutes)
         standing = await store.standing(tx, what.kind, what.person_id, since)
         if standing is not None:
-            count = times if what.kind == "login_failures" else standing.count + 1
-            await store.change(tx, standing.id, {"count": max(count, standing.count), "last_at": now})
+            seen = max(times, standing.times) if what.kind == "login_failures" else standing.times + 1
+            await store.change(tx, standing.id, {"times": seen, "last_at": now})
             return
         alert_id = new_id()
-        values = {"id": alert_id, "kind": what.kind, "person_id": what.person_id, "count": times, "first_at": now, "last_at": now}
+        values = {"id": alert_id, "kind": what.kind, "person_id": what.person_id, "times": times, "first_at": now, "last_at": now}
         await store.add(tx, values)
         record = RecordRef(type="security_alert", id=str(alert_id))
         event = AuditEvent(
@@ -150,7 +150,7 @@ class AlertsApi:
     def _text(self, alerts: Any) -> str:
         """Kinds, counts, times and ids: nothing of what people wrote, no names, no addresses."""
         lines = [
-            f"- {rfc3339(alert.first_at)}  {_WORDS[alert.kind]}: {alert.count}; person {alert.person_id}; alert {alert.id}"
+            f"- {rfc3339(alert.first_at)}  {_WORDS[alert.kind]}: {alert.times}; person {alert.person_id}; alert {alert.id}"
             for alert in alerts[:_TOLD_MAX]
         ]
         more = "and more.\n" if len(alerts) > _TOLD_MAX else ""
@@ -189,7 +189,7 @@ class AlertsApi:
 
     def _shown(self, row: Any) -> SecurityAlert:
         return SecurityAlert(
-            id=row.id, kind=row.kind, person_id=row.person_id, count=row.count, first_at=row.first_at, last_at=row.last_at,
+            id=row.id, kind=row.kind, person_id=row.person_id, count=row.times, first_at=row.first_at, last_at=row.last_at,
             state="open" if row.acknowledged_at is None else "acknowledged", mail=self._mail_state(row), mail_error=row.error_code,
             acknowledged_by=row.acknowledged_by, acknowledged_at=row.acknowledged_at,
             note=None if row.note is None else self._vault.open(bytes(row.note), aad=_aad(row.id)).decode(),

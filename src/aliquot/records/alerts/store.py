@@ -15,7 +15,8 @@ _a, _m, _w = security_alert.c, security_mail.c, security_watch.c
 
 async def watched(tx: Transaction) -> int | None:
     """Up to where the log was looked through, locked; None while another process looks."""
-    return await tx.scalar(select(_w.seq).where(_w.id == 1).with_for_update(skip_locked=True))
+    row = await tx.row(select(_w.seq).where(_w.id == 1).with_for_update(skip_locked=True))
+    return None if row is None else row.seq
 
 
 async def move_watch(tx: Transaction, seq: int) -> None:

@@ -29,7 +29,7 @@ security_alert = Table(
     id_column(),
     Column("kind", Text, nullable=False),
     Column("person_id", Uuid, nullable=False),
-    Column("count", Integer, nullable=False),
+    Column("times", Integer, nullable=False),
     time_column("first_at"),
     time_column("last_at"),
     Column("mail_id", Uuid, ForeignKey("security_mail.id")),

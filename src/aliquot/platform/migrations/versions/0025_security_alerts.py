@@ -35,7 +35,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("person_id", sa.Uuid(), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
         sa.Column("first_at", _AT, nullable=False),
         sa.Column("last_at", _AT, nullable=False),
         sa.Column("mail_id", sa.Uuid(), nullable=True),
