@@ -43,6 +43,8 @@ def register_loops(services: Services) -> None:
     services.live.register_loops(loops)
     services.admin.register_loops(loops)
     register_log_chores(loops, db, services.ledger, settings=services.settings, clock=services.clock, rechecker=services.rechecker)
+    if services.mcp.declared:
+        loops.register("mcp.look", services.settings.limits.mcp_look_seconds, services.mcp.look)
     loops.register("lab.advance", 1.0, advance_lab)
     loops.register("policy.expire", 15.0, expire_approvals)
     loops.register("identity.clean", 600.0, clean_identity)
@@ -79,6 +81,7 @@ class Background:
         await services.tools.drain(services.settings.shutdown_seconds)
         await services.loops.stop()
         await _end(self._tasks)
+        await services.mcp.close()
         await services.models.close()
         await services.db.close()
         await services.sequencer_db.close()

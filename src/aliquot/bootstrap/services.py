@@ -37,6 +37,7 @@ from aliquot.reports.api import ReportsApi
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
 from aliquot.tools.contracts import ToolContext
+from aliquot.tools.mcp.servers import RemoteServers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class Services:
     routing: RoutingApi
     chat: ChatApi
     live: LiveApi
+    mcp: RemoteServers
     admin: AdminApi
     link: ValkeyLink | None
     reports: ReportsApi = field(init=False)

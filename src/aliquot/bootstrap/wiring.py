@@ -60,6 +60,7 @@ from aliquot.records.training.api import TrainingApi, TrainingPersonal
 from aliquot.records.training.restated import RestatedTraining
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
+from aliquot.tools.mcp.servers import RemoteServers
 from aliquot.tools.registry import Registry
 
 
@@ -76,7 +77,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     policy = _policy(ledger, vault, clock, settings, limiter, signatures, identity, training)
     models = ModelsApi(settings, db, ledger, clock)
     lab = LabApi(ledger=ledger, clock=clock, settings=settings, vault=vault)
-    registry = _registry(lab)
+    registry, mcp = _registry(lab, db, ledger, clock, settings)
     dashboards = LAB_DASHBOARDS if settings.dashboards is None else settings.dashboards
     tools = ToolsApi(registry, policy, ledger, vault, db, clock, settings, metrics=metrics, dashboards=dashboards)
     routing, link = RoutingApi(tools.all()), _link(settings, vault)
@@ -90,6 +91,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     _bind_signable(signatures, *policy.signable, *lab.signable, chat.signable)
     policy.continue_run, policy.wait_for_other, policy.keeper.tools = chat.continue_after, chat.wait_for_other, registry.names()
     policy.tell_undecided(chat.end_wait)
+    mcp.holds_patient_data = chat.may_hold_patient_data
     retention, erasure = _records(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs, training=training)
     _bind_personal(erasure, ChatPersonal(chat, db, vault, ledger, clock), PolicyPersonal(db, vault), LabPersonal(db))
     _bind_retained(retention, RetainedConversations(chat, tools, clock, settings), RetainedApprovals(), RetainedInstrumentRuns())
@@ -99,7 +101,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
         loops=loops, ledger=ledger, log_keys=key, rechecker=rechecker, sequencer=sequencer, identity=identity, signatures=signatures,
         training=training, alerts=_alerts(identity, ledger, vault, clock, db, jobs, settings), erasure=erasure,
         retention=retention, policy=policy, tools=tools, access=_access(chat, identity, ledger, vault, clock, settings),
-        models=models, lab=lab, routing=routing, chat=chat, live=live, link=link,
+        models=models, lab=lab, routing=routing, chat=chat, live=live, link=link, mcp=mcp,
         review=_review(chat, identity, ledger, vault, limiter, clock, settings),
         admin=AdminApi(db, identity, models, tools, chat, limiter, settings.limits, metrics, clock),
     )  # fmt: skip
@@ -119,11 +121,12 @@ def _signatures(
     return training, signatures
 
 
-def _registry(lab: LabApi) -> Registry:
+def _registry(lab: LabApi, db: Database, ledger: LedgerApi, clock: Clock, settings: Settings) -> tuple[Registry, RemoteServers]:
+    """The tools of this site, and the names of those of other servers, which come and go."""
     registry = Registry()
     for tool in lab_tools(lab):
         registry.register(tool)
-    return registry
+    return registry, RemoteServers(settings.mcp_servers, registry, db, ledger, clock, settings.limits, settings.data_dir / "mcp")
 
 
 def _review(

@@ -95,7 +95,7 @@ class ChatApi:
         self.events: Bus[StoredEvent] = Bus("run:", link, lambda _, data: self._runs.unpack(data))
         bus = self.events
         self._writer = RunEventWriter(db, self._runs, bus, owner, metrics.run_events.inc)
-        shares = ShareStore()
+        shares = self._shares = ShareStore()
         self.access = Access(chats=self._chats, runs=self._runs, shares=shares, tools=tools, db=db, ledger=ledger, clock=clock)
         signed = SignedBranches(signatures, self._chats)
         self.attachments = AttachmentsApi(files, self.access, signed.require_unsigned, db, vault, ledger, limiter, jobs, clock, settings)
@@ -127,6 +127,11 @@ class ChatApi:
         self._clock = clock
         self._writing: asyncio.Task[None] | None = None
         jobs.register(CONTINUE_RUN, self._continue_run)
+
+    async def may_hold_patient_data(self, tx: Transaction, run_id: uuid.UUID) -> bool:
+        """Whether the conversation of a run holds, or may hold, data of a patient."""
+        run = await self._runs.get(tx, run_id)
+        return run is None or await self._shares.patient_class(tx, run.conversation_id) != "none"
 
     def _loop(self, models: ModelsApi, routing: RoutingApi, tools: ToolsApi, clock: Clock) -> AgentLoop:
         return AgentLoop(

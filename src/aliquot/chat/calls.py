@@ -53,7 +53,7 @@ class Calls:
             if report.approval is not None and report.outcome == "waiting":
                 self._skip_rest(turn, step, index + 1)
                 return report.approval
-            step.results.append(_result(use, report))
+            step.results.append(self._kept(turn, use, report))
         self._refuse_repeated_nonsense(turn, step)
         return None
 
@@ -66,7 +66,7 @@ class Calls:
         turn.principal = await self._refresh(turn.principal)
         report = await self._tools.execute_approved(approval, turn.principal)
         self._show_end(turn, report)
-        step.results = [_result(use, report)]
+        step.results = [self._kept(turn, use, report)]
         return report
 
     def refused(self, turn: Turn, step: Step, approval: Approval, sentence: str) -> None:
@@ -98,6 +98,12 @@ class Calls:
         else:
             self._show_end(turn, report)
         return report
+
+    def _kept(self, turn: Turn, use: dict[str, str], report: CallReport) -> dict[str, Any]:
+        """What the step keeps of a call. Text from outside, also that of a failure, taints what follows from it."""
+        outside = self._tools.from_outside(report.tool) or (report.result is not None and report.result.trust != "site")
+        turn.tainted = turn.tainted or outside
+        return _result(use, report) | ({"from_outside": True} if outside else {})
 
     def _show_end(self, turn: Turn, report: CallReport) -> None:
         if report.outcome == "waiting":

@@ -214,10 +214,11 @@ class Executor:
         if last_seq == 0:
             emitter.emit(started_event(run))
         own = steps.pop(run.id, [])
-        return Turn(
-            run=run, principal=principal, emitter=emitter, owner=self._owner, messages=branch, earlier=steps, steps=own, approval=approval,
-            tainted=tainted,
-        )  # fmt: skip
+        turn = Turn(
+            run=run, principal=principal, emitter=emitter, owner=self._owner, messages=branch, earlier=steps, steps=own, approval=approval
+        )
+        turn.tainted = tainted or turn.from_outside or any(m.metadata.get("from_outside") for m in branch)
+        return turn
 
     async def _last_seq(self, run_id: uuid.UUID) -> int:
         async with self._db.begin() as tx:
@@ -329,6 +330,8 @@ def _meta(turn: Turn, problem: Problem | None) -> dict[str, Any]:
     meta: dict[str, Any] = {"confidence": turn.confidence, "usage": usage, "tool_calls": turn.tool_calls}
     if turn.approval is not None:
         meta["approval_id"] = str(turn.approval.id)
+    if turn.from_outside:
+        meta["from_outside"] = True
     if problem is not None:
         meta["error"] = {"code": problem.code, "detail": problem.detail}
     return meta

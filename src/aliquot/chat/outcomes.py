@@ -12,6 +12,7 @@ from aliquot.kernel.problems import Problem
 
 _STATUS = {
     "arguments_invalid": 422, "unknown_tool": 404, "denied": 403, "training_expired": 403, "tool_timeout": 504, "tool_unavailable": 503,
+    "tool_withdrawn": 503, "external_refused": 502, "patient_data_stays": 403,
 }  # fmt: skip
 
 

@@ -60,6 +60,11 @@ class Turn:
         self.closing = ("\n\n" if self.said and paragraph else "") + paragraph
 
     @property
+    def from_outside(self) -> bool:
+        """Whether tools gave this run text from outside the site."""
+        return any(result.get("from_outside") for step in self.steps for result in step.results)
+
+    @property
     def text(self) -> str:
         return "".join(self.said) + self.closing
 

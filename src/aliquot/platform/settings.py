@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from aliquot.platform.mcp_settings import McpServer
 from aliquot.platform.oidc_settings import OidcSettings
 
 
@@ -113,6 +114,11 @@ class Limits(BaseSettings):
     alert_login_failures: int = Field(4, ge=1)
     alert_group_minutes: int = Field(15, ge=1)
     alert_mails_per_hour: int = Field(12, ge=1)
+    mcp_look_seconds: float = Field(60, ge=1)
+    mcp_answer_bytes: int = Field(2_000_000, ge=10_000)
+    mcp_result_chars: int = Field(20_000, ge=100)
+    mcp_calls_at_once: int = Field(8, ge=1)
+    mcp_process_memory_bytes: int = Field(1_000_000_000, ge=10_000_000)
     usage_days: int = Field(92, ge=1)
     compliance_report_days: int = Field(1_100, ge=1, le=36_600)
     disk_low_bytes: int = Field(2_000_000_000, ge=0)
@@ -226,6 +232,7 @@ class Settings(BaseSettings):
     """Whether a bad rating of an answer puts it into the review queue."""
     dashboards: tuple[DashboardManifest, ...] | None = Field(None, max_length=100)
     """None: those of the laboratory."""
+    mcp_servers: tuple[McpServer, ...] = Field((), max_length=50)
 
     @field_validator("database_url", "database_url_app", "database_url_sequencer", "database_url_reader")
     @classmethod
@@ -268,6 +275,13 @@ class Settings(BaseSettings):
         if unknown := sorted(named - {*self.signature_meanings, *_MEANINGS}):
             raise ValueError(f"signing_rules name the meaning {unknown[0]!r}, which signature_meanings does not list")
         return self
+
+    @field_validator("mcp_servers")
+    @classmethod
+    def _servers_once(cls, value: tuple[McpServer, ...]) -> tuple[McpServer, ...]:
+        if len({server.name for server in value}) != len(value):
+            raise ValueError("two servers have the same name")
+        return value
 
     @model_validator(mode="after")
     def _contact_can_be_reached(self) -> "Settings":

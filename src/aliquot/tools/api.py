@@ -84,6 +84,10 @@ class ToolsApi:
         """What the policy knows about a tool. Raises UnknownTool."""
         return self._registry.get(name).facts
 
+    def from_outside(self, name: str) -> bool:
+        """Whether what a tool of this name answers is text from outside."""
+        return self._registry.from_outside(name)
+
     async def permissions_used(self, tx: Transaction, runs: Select[Any]) -> frozenset[str]:
         """Every permission of every tool called in the runs whose ids `runs` selects.
 

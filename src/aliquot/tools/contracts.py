@@ -112,6 +112,16 @@ class Tool(Protocol):
         ...
 
 
+@runtime_checkable
+class Acting(Protocol):
+    """A tool that acts in a system of others. It does so before the transaction that stores its result begins: a transaction must not
+    wait for a stranger. Whatever it answers is text from outside."""
+
+    async def act(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
+        """As `Tool.execute`, without a transaction."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolInfo:
     """A tool as listed for a person (GET /api/chat/tools)."""

@@ -33,6 +33,13 @@ class ToolUnavailable(Unavailable):
     code, sentence = "tool_unavailable", "The tool is not available at the moment."
 
 
+class ToolWithdrawn(Unavailable):
+    """A tool of an external server that was not seen yet, is gone, or shows another definition than the accepted one."""
+
+    code, sentence = "tool_withdrawn", "This tool of an external server cannot be used at the moment: an administrator sees why."
+    retryable = False
+
+
 class ToolTimeout(Problem):
     code, status, sentence = "tool_timeout", 504, "The tool did not answer in time."
 

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock
-from aliquot.kernel.problems import NotFound, Problem
+from aliquot.kernel.problems import Forbidden, NotFound, Problem
 from aliquot.platform.db import Database, Transaction
 from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import Approval, ExecutionOutcome, Preview
 from aliquot.policy.errors import RecordedRefusal
 from aliquot.tools import reports, store
 from aliquot.tools.contracts import CallReport, ReadyCall
-from aliquot.tools.errors import CallInFlight, ToolTimeout, UnknownTool
+from aliquot.tools.errors import CallInFlight, ToolTimeout, ToolWithdrawn, UnknownTool
 from aliquot.tools.executor import Executor
 from aliquot.tools.proposing import Proposals
 from aliquot.tools.registry import Registered, Registry
@@ -106,7 +106,12 @@ class Executions:
             query = await self._proposals.ask(tx, call.context, known, call.arguments or {})
             preview = await self._preview_now(tx, call, known)
             begun = await self._policy.begin_execution(tx, approval.id, query_now=query, preview_now=preview)
-        except (RecordedRefusal, UnknownTool) as refusal:  # recorded in this transaction, so it is committed with the end of the call
+        except (
+            RecordedRefusal,
+            UnknownTool,
+            ToolWithdrawn,
+            Forbidden,
+        ) as refusal:  # recorded in this transaction, so it is committed with the end of the call
             report = reports.failed(call, refusal)
             await self._calls.finish(tx, call, report, before=("waiting",))
             return report

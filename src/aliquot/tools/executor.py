@@ -18,7 +18,7 @@ from aliquot.platform.db import Database, DatabaseUnavailable, Transaction
 from aliquot.platform.settings import Limits
 from aliquot.tools import reports, store
 from aliquot.tools.breaker import Breakers
-from aliquot.tools.contracts import CallReport, ToolResult
+from aliquot.tools.contracts import Acting, CallReport, ToolResult
 from aliquot.tools.errors import CallCancelled, CallInFlight, ResultInvalid, ResultTooLarge, ToolFailed, ToolTimeout, ToolUnavailable, where
 from aliquot.tools.registry import Registered
 from aliquot.tools.service import Call, Calls, read_only
@@ -93,13 +93,9 @@ class Executor:
 
     async def _attempt(self, call: Call, known: Registered, close: Closing, progress: _Progress, deadline: float) -> CallReport:
         """One try in one transaction: the tool's change, the result, the audit event and the approval's end, or none of them."""
+        acted = await _in_time(known.tool.act(call.context, _copy(call.arguments)), deadline) if isinstance(known.tool, Acting) else None
         async with self._db.begin() as tx:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    result = await self._effect(tx, call, known)
-            except TimeoutError as error:
-                raise ToolTimeout from error
-            result = self._bounded(result, call)
+            result = self._bounded(acted or await _in_time(self._effect(tx, call, known), deadline), call)
             rendered = self._rendered(known, result)
             report = reports.succeeded(call, known, result, rendered, duration_ms=progress.ms, attempts=progress.attempts)
             if not await self._calls.finish(tx, call, report, before=("executing",)):
@@ -155,6 +151,14 @@ class Executor:
             text = f"{known.facts.name} is done.\n\n```json\n{canonical_json(result.data).decode()}\n```"
         limit = 2 * self._limits.tool_result_chars
         return text if len(text) <= limit else text[:limit] + "\n\n(The rest is not shown: the result is too long.)"
+
+
+async def _in_time(work: Awaitable[ToolResult], deadline: float) -> ToolResult:
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await work
+    except TimeoutError as error:
+        raise ToolTimeout from error
 
 
 class _GaveUp(Exception):

@@ -19,7 +19,7 @@ from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import Approval, Decision, Preview, Query, Reason, ToolFacts
 from aliquot.policy.errors import EditDenied
 from aliquot.tools import reports, store
-from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, ToolContext
+from aliquot.tools.contracts import Acting, CallReport, DryRun, ReadyCall, ToolContext
 from aliquot.tools.errors import CallInFlight, CallMismatch, ToolDenied, ToolFailed, ToolTimeout, UnknownTool, where
 from aliquot.tools.registry import Registered, Registry
 from aliquot.tools.schemas import check_arguments, parse_arguments
@@ -28,6 +28,8 @@ from aliquot.tools.service import Call, Calls, new_call, read_only, waiting_repo
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+_TAINTED = Reason(policy_id="text-from-outside", text="Text from outside led here: a person has to see what leaves the site.")
+
 Given = str | dict[str, Any]
 """Arguments as a model wrote them, or as an object."""
 
@@ -185,6 +187,8 @@ class Proposals:
         context, arguments = call.context, call.arguments or {}
         query = await self.ask(tx, context, known, arguments, tainted=tainted)
         decision = _with_permission(await self._policy.decide(tx, query), context.principal, known.facts)
+        if tainted and isinstance(known.tool, Acting) and decision.decision == "allow":
+            decision = replace(decision, decision="confirm", obligations=("confirm",), reasons=(*decision.reasons, _TAINTED))
         call = replace(call, decision=decision, policy_version=decision.policy_version)
         if decision.decision == "deny":
             return await self._end(tx, call, reports.denied(call, decision))

@@ -40,6 +40,7 @@ from aliquot.records.signatures.http import router as signatures_router
 from aliquot.records.training.http import router as training_router
 from aliquot.reports.http import router as reports_router
 from aliquot.tools.http import router as tools_router
+from aliquot.tools.mcp.http import router as external_router
 from aliquot.web.agui import router as agui_router
 from aliquot.web.aliases import Aliases
 from aliquot.web.health import router as health_router
@@ -60,7 +61,7 @@ log = structlog.get_logger(__name__)
 _ROUTERS = (
     health_router, admin_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
     signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
-    feedback_router, tool_calls_router, live_router, agui_router, mcp_router, attachments_router,
+    feedback_router, tool_calls_router, live_router, agui_router, mcp_router, external_router, attachments_router,
     access_router, erasure_router, retention_router, review_router, training_router, alerts_router, reports_router,
 )  # fmt: skip
 
