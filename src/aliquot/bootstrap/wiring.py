@@ -38,7 +38,7 @@ from aliquot.platform.limits import Limiter
 from aliquot.platform.link import ValkeyLink
 from aliquot.platform.loops import Loops
 from aliquot.platform.scan import Scanner
-from aliquot.platform.settings import Settings
+from aliquot.platform.settings import DashboardManifest, Settings
 from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
@@ -78,8 +78,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     models = ModelsApi(settings, db, ledger, clock)
     lab = LabApi(ledger=ledger, clock=clock, settings=settings, vault=vault)
     registry, mcp = _registry(lab, db, ledger, clock, settings)
-    dashboards = LAB_DASHBOARDS if settings.dashboards is None else settings.dashboards
-    tools = ToolsApi(registry, policy, ledger, vault, db, clock, settings, metrics=metrics, dashboards=dashboards)
+    tools = ToolsApi(registry, policy, ledger, vault, db, clock, settings, metrics=metrics, dashboards=_dashboards(settings))
     routing, link = RoutingApi(tools.all()), _link(settings, vault)
     chat = ChatApi(
         db=db, vault=vault, ledger=ledger, identity=identity, policy=policy, tools=tools, models=models, routing=routing, limiter=limiter,
@@ -119,6 +118,10 @@ def _signatures(
     )  # fmt: skip
     ledger.signature_lines = signatures.lines
     return training, signatures
+
+
+def _dashboards(settings: Settings) -> Sequence[DashboardManifest]:
+    return LAB_DASHBOARDS if settings.dashboards is None else settings.dashboards
 
 
 def _registry(lab: LabApi, db: Database, ledger: LedgerApi, clock: Clock, settings: Settings) -> tuple[Registry, RemoteServers]:
