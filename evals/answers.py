@@ -41,7 +41,7 @@ RUNS = (
 def _instrument(code: str, name: str, kind: Kind, state: InstrumentState, error: str | None = None) -> Instrument:
     run = next((run for run in RUNS if run.instrument == code and run.state == "running"), None)
     return Instrument(
-        code=code, name=name, kind=kind, location="Room 1", state=state, state_since=NOW, error_code="fault" if error else None,
+        code=code, name=name, kind=kind, location="Room 1", state=state, state_since=NOW, error_code="fault" if error else None, driver="simulated", settings={}, retired_at=None,
         error=error, last_service_on=None, simulated=True, version=1, run=run,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from aliquot.cli.backup import backup, restore
 from aliquot.cli.chat.command import chat
 from aliquot.cli.common import read_settings, sentences
 from aliquot.cli.keys import app as keys
+from aliquot.cli.lab import app as lab
 from aliquot.cli.log import app as log
 from aliquot.cli.models import app as models
 from aliquot.cli.policy import app as policy
@@ -26,6 +27,7 @@ app.add_typer(log, name="log")
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
 app.add_typer(policy, name="policy")
+app.add_typer(lab, name="lab")
 app.command()(chat)
 app.command()(backup)
 app.command()(restore)

@@ -17,7 +17,7 @@ _ADMIN = frozenset(
         "chat.use", "lab.read", "models.read", "documents.read", "knowledge.read", "knowledge.manage", "documents.write",
         "audit.read", "audit.export", "records.read", "policy.read", "policy.manage", "users.read", "users.manage",
         "models.switch", "models.manage", "admin.stats", "debug.routes", "feedback.read", "records.manage", "records.break_glass",
-        "review.decide",
+        "review.decide", "lab.manage",
     }
 )  # fmt: skip
 

@@ -140,6 +140,8 @@ def _startable(item: Mapping[str, Any], start: Mapping[str, Any]) -> str:
     kinds = " or ".join(a_kind(kind) for kind in start["kinds"])
     if not start["fits"]:
         return f"No, {start['protocol']} runs on {kinds}; {item['code']} is {a_kind(item['kind'])}."
+    if start["retired"]:
+        return f"No, {start['protocol']} is retired."
     if item["state"] not in FREE:
         return f"No, {item['code']} {_condition(item)}."
     if not start["role_allows"]:

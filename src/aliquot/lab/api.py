@@ -11,13 +11,14 @@ from zoneinfo import ZoneInfo
 from aliquot.identity.contracts import Actor
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.problems import InvalidInput
-from aliquot.lab import store
+from aliquot.lab import inventory, store
 from aliquot.lab.catalogue import Catalogue
 from aliquot.lab.contracts import (
     ACTIVE,
     RUN_STATES,
     Caller,
     Instrument,
+    InstrumentChange,
     InstrumentRun,
     NewInstrument,
     PastRun,
@@ -30,7 +31,9 @@ from aliquot.lab.contracts import (
 )
 from aliquot.lab.drivers import Driver
 from aliquot.lab.drivers.simulated import SimulatedDriver
-from aliquot.lab.errors import UnknownInstrumentRun
+from aliquot.lab.errors import UnknownInstrumentRun, UnknownProtocol
+from aliquot.lab.importing import Importing
+from aliquot.lab.inventory import Difference
 from aliquot.lab.rules import newest_protocol
 from aliquot.lab.service import LabService
 from aliquot.lab.signable import SignableProtocols, SignableRuns
@@ -69,17 +72,18 @@ class LabApi:
         self._views = Views(vault, drivers if drivers is not None else {"simulated": SimulatedDriver(settings.simulation_speed)})
         self._service = LabService(ledger=ledger, clock=clock, vault=vault, views=self._views)
         self._catalogue = Catalogue(self._service, self._views, vault, clock)
+        self._importing = Importing(self._catalogue, self._views, clock)
         self.signable: tuple[SignableKind, ...] = (SignableRuns(self._views, vault, clock), SignableProtocols(ledger))
         """What can be signed here; bootstrap registers it."""
 
     # ---- reading
 
     async def instruments(
-        self, tx: Transaction, *, limit: int = LIMIT_MAX, after: str | None = None
+        self, tx: Transaction, *, limit: int = LIMIT_MAX, after: str | None = None, retired: bool = False
     ) -> tuple[list[Instrument], str | None]:
-        """Instruments by code, and the cursor of the next page."""
+        """Instruments by code, and the cursor of the next page; without `retired` those in use."""
         at, limit = self._clock.now(), _limit(limit)
-        pairs = await store.instruments_with_runs(tx, after=_decoded(after), limit=limit + 1)
+        pairs = await store.instruments_with_runs(tx, after=_decoded(after), limit=limit + 1, retired=retired)
         shown = [await self._views.instrument(row, run, at) for row, run in pairs[:limit]]
         return shown, _encoded(shown[-1].code) if len(pairs) > limit else None
 
@@ -121,17 +125,22 @@ class LabApi:
         return await self._views.run(row, self._clock.now())
 
     async def protocols(
-        self, tx: Transaction, *, instrument: str | None = None, query: str | None = None, limit: int = 50, after: str | None = None
-    ) -> tuple[list[Protocol], str | None]:
-        """Newest versions by code: those the instrument can run, those that hold every word of `query`."""
+        self, tx: Transaction, *, instrument: str | None = None, query: str | None = None, limit: int = 50, after: str | None = None,
+        retired: bool = False,
+    ) -> tuple[list[Protocol], str | None]:  # fmt: skip
+        """Newest versions by code: those the instrument can run, those that hold every word of `query`; without `retired` those in use."""
         limit = _limit(limit)
         kind = (await self._service.find(tx, instrument))[0].kind if instrument is not None else None
-        found = await store.protocols(tx, kind=kind, words=_words(query), after=_decoded(after), limit=limit + 1)
+        found = await store.protocols(tx, kind=kind, words=_words(query), after=_decoded(after), limit=limit + 1, retired=retired)
         return found[:limit], _encoded(found[limit - 1].code) if len(found) > limit else None
 
-    async def protocol(self, tx: Transaction, code: str) -> Protocol:
-        """The newest version. Raises UnknownProtocol."""
-        return (await newest_protocol(tx, code))[1]
+    async def protocol(self, tx: Transaction, code: str, *, version: int | None = None) -> Protocol:
+        """The newest version, or that one. Raises UnknownProtocol."""
+        newest = (await newest_protocol(tx, code))[1]
+        found = newest if version in {None, newest.version} else await store.protocol_at(tx, newest.code, version or 0)
+        if found is None:
+            raise UnknownProtocol(f"{newest.code} has no version {version}; the newest is {newest.version}.")
+        return found
 
     # ---- acting
 
@@ -191,9 +200,32 @@ class LabApi:
         """Raises InstrumentExists and InvalidInput."""
         return await self._catalogue.add_instrument(tx, actor, new)
 
-    async def publish_protocol(self, tx: Transaction, actor: Actor, code: str, text: ProtocolText, *, version: int = 1) -> Protocol:
-        """Add `version` (1, or one more than the newest). Raises ProtocolExists and InvalidInput."""
+    async def change_instrument(
+        self, tx: Transaction, actor: Actor, code: str, change: InstrumentChange, *, version: int | None = None
+    ) -> Instrument:  # fmt: skip
+        """With `version`, only if it still has that one. Raises UnknownInstrument, VersionChanged, InstrumentBusy and InvalidInput."""
+        return await self._catalogue.change_instrument(tx, actor, code, change, version=version)
+
+    async def retire_instrument(self, tx: Transaction, actor: Actor, code: str, *, retired: bool = True) -> Instrument:
+        """Retire it, or take it into use again. Raises UnknownInstrument and InstrumentBusy."""
+        return await self._catalogue.retire_instrument(tx, actor, code, retired=retired)
+
+    async def publish_protocol(self, tx: Transaction, actor: Actor, code: str, text: ProtocolText, *, version: int | None = 1) -> Protocol:
+        """Add `version` (1, or one more than the newest; None: whichever comes next). Raises ProtocolExists, Retired and InvalidInput."""
         return await self._catalogue.publish_protocol(tx, actor, code, text, version=version)
+
+    async def retire_protocol(self, tx: Transaction, actor: Actor, code: str, *, retired: bool = True) -> Protocol:
+        """Retire all versions, or take the protocol into use again. Raises UnknownProtocol."""
+        return await self._catalogue.retire_protocol(tx, actor, code, retired=retired)
+
+    async def import_inventory(self, tx: Transaction, actor: Actor, raw: bytes) -> list[Difference]:
+        """Make instruments and protocols what the file says (docs/laboratory.md); what was changed. Raises InventoryRefused, and as
+        the single changes do; then the caller's transaction must not be committed."""
+        return await self._importing.apply(tx, actor, inventory.read(raw))
+
+    async def export_inventory(self, tx: Transaction) -> str:
+        """Such a file."""
+        return inventory.write(*await self._importing.present(tx))
 
     async def import_run(self, tx: Transaction, actor: Actor, past: PastRun) -> InstrumentRun:
         """Write down a run made before or elsewhere. Raises as `start_run` does, and InvalidInput."""

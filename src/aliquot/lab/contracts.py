@@ -20,6 +20,8 @@ ACTIVE: frozenset[str] = frozenset({"queued", "warming_up", "running", "paused"}
 FREE: frozenset[str] = frozenset({"idle", "done"})
 """Instrument states from which a run may be started."""
 
+Setting = str | int | float | bool
+"""A value of an instrument's settings."""
 SAMPLE_PATTERN = r"^[A-Z]{1,4}-[0-9]{1,8}$"
 SAMPLES_MAX = 384
 REASON_CHARS_MAX = 1_000
@@ -84,6 +86,8 @@ class Protocol:
     version: int
     text: ProtocolText
     published_at: Timestamp
+    retired_at: Timestamp | None = None
+    """Of the protocol, all versions: no run of it can be started any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +150,10 @@ class Instrument:
     version: int
     run: InstrumentRun | None
     """The active run."""
+    driver: str
+    settings: Mapping[str, Setting]
+    """The driver's."""
+    retired_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +180,18 @@ class NewInstrument:
     kind: Kind
     location: str
     driver: str = "simulated"
+    last_service_on: str | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentChange:
+    """What is to be different; None leaves it as it is. Code and kind never change: runs refer to them."""
+
+    name: str | None = None
+    location: str | None = None
+    driver: str | None = None
+    settings: Mapping[str, Setting] | None = None
     last_service_on: str | None = None
 
 

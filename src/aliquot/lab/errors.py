@@ -51,6 +51,16 @@ class ProtocolExists(Conflict):
     code, sentence = "protocol_exists", "This protocol was changed meanwhile."
 
 
+class Retired(Conflict):
+    """Nothing new is done with what is retired; what was done with it stays."""
+
+    code, sentence = "retired", "It is retired."
+
+
+class VersionChanged(Conflict):
+    code, sentence = "version_changed", "It was changed meanwhile. Read it again."
+
+
 class InstrumentExists(Conflict):
     code, sentence = "instrument_exists", "There is already an instrument with this code."
 
@@ -65,6 +75,10 @@ class WrongParameters(InvalidInput):
 
 class WrongSamples(InvalidInput):
     code, sentence = "wrong_samples", "The sample codes are not valid."
+
+
+class InventoryRefused(InvalidInput):
+    code, sentence = "inventory_refused", "The file cannot be imported."
 
 
 class InstrumentUnreachable(Unavailable):

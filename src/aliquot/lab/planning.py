@@ -114,6 +114,8 @@ def checked_text(text: ProtocolText) -> ProtocolText:
         raise ValueError("a step names a parameter the protocol does not have")
     if len(names) != len(text.parameters) or len(names) > 20:
         raise ValueError("parameters have different names and are at most 20")
+    if any(p.integer and not all(float(n).is_integer() for n in (p.minimum, p.default, p.maximum)) for p in text.parameters):
+        raise ValueError("a parameter that is a whole number has a range and a default that are")
     if any(not (p.minimum <= p.default <= p.maximum) for p in text.parameters):
         raise ValueError("a default lies outside its range")
     if any(step.seconds < 0 or step.repeat < 1 or (step.where not in {*text.kinds, "bench"}) for step in text.steps):

@@ -87,7 +87,8 @@ def instrument_sentence(data: dict[str, Any]) -> str:
 def start_sentence(start: dict[str, Any], code: str, kind: str) -> str:
     """Whether the kind of instrument fits the protocol; says nothing about whether a start will be allowed."""
     kinds = " or ".join(a_kind(known) for known in start["kinds"])
-    return f"{start['protocol']} runs on {kinds}" + ("." if start["fits"] else f"; {code} is {a_kind(kind)}.")
+    begin = f"{start['protocol']} is retired; it" if start["retired"] else start["protocol"]
+    return f"{begin} runs on {kinds}" + ("." if start["fits"] else f"; {code} is {a_kind(kind)}.")
 
 
 def instrument_details(data: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from aliquot.kernel.problems import InvalidInput
 from aliquot.lab import store
 from aliquot.lab.contracts import ACTIVE, FREE, REASON_CHARS_MAX, Caller, Instrument, InstrumentRun, Protocol, StartRun
-from aliquot.lab.errors import InstrumentBusy, InstrumentInError, InstrumentOffline, KeyReused, RunNotActive, UnknownProtocol
+from aliquot.lab.errors import InstrumentBusy, InstrumentInError, InstrumentOffline, KeyReused, Retired, RunNotActive, UnknownProtocol
 from aliquot.lab.store import InstrumentRow, RunRow
 from aliquot.platform.db import Transaction
 
@@ -42,6 +42,8 @@ def words(state: str) -> str:
 def require_free(instrument: Instrument) -> None:
     if instrument.state in FREE:
         return
+    if instrument.retired_at is not None:
+        raise Retired(f"{instrument.code} is retired.")
     if instrument.state == "error":
         raise InstrumentInError(f"{instrument.code} is in error: {instrument.error or instrument.error_code}")
     if instrument.state == "offline":

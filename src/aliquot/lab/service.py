@@ -23,10 +23,11 @@ from aliquot.lab.errors import (
     InstrumentUnreachable,
     KeyReused,
     ProtocolMismatch,
+    Retired,
     UnknownInstrumentRun,
     WrongInstrumentState,
 )
-from aliquot.lab.naming import a_kind, resolve
+from aliquot.lab.naming import a_kind, plain, resolve
 from aliquot.lab.rules import checked_reason, newest_protocol, require_active, require_free, require_same, start_warnings, words
 from aliquot.lab.store import InstrumentRow, RunRow
 from aliquot.lab.views import Views, spec_of
@@ -74,12 +75,18 @@ class LabService:
 
     async def find(self, tx: Transaction, text: str) -> Pair:
         """The instrument meant by `text`, with its active run."""
-        meant = resolve(text, await store.all_instruments(tx))
+        meant = await self._meant(tx, text)
         return (await store.instruments_with_runs(tx, ids=[meant.id]))[0]
 
-    async def _locked(self, tx: Transaction, text: str) -> Pair:
+    async def _meant(self, tx: Transaction, text: str) -> InstrumentRow:
+        """By any of its names; what is retired by its code alone."""
+        known = await store.all_instruments(tx)
+        retired = [row for row in known if row.retired_at is not None and plain(row.code) == plain(text)]
+        return retired[0] if retired else resolve(text, [row for row in known if row.retired_at is None])
+
+    async def locked(self, tx: Transaction, text: str) -> Pair:
         """As `find`, under the row lock. The pair is read after the lock was got: what an earlier holder did is in it."""
-        meant = resolve(text, await store.all_instruments(tx))
+        meant = await self._meant(tx, text)
         await store.lock_instrument(tx, meant.id)
         return (await store.instruments_with_runs(tx, ids=[meant.id]))[0]
 
@@ -90,6 +97,8 @@ class LabService:
     async def _plan(self, tx: Transaction, pair: Pair, command: StartRun, at: datetime) -> tuple[StartPlan, uuid.UUID, RunSpec]:
         instrument = await self._views.instrument(*pair, at)
         version_id, protocol = await newest_protocol(tx, command.protocol)
+        if protocol.retired_at is not None:
+            raise Retired(f"{protocol.code} is retired.")
         if instrument.kind not in protocol.text.kinds:
             kinds = " or ".join(a_kind(kind) for kind in protocol.text.kinds)
             raise ProtocolMismatch(f"{protocol.code} runs on {kinds}; {instrument.code} is {a_kind(instrument.kind)}.")
@@ -106,6 +115,7 @@ class LabService:
             run_seconds=planning.run_seconds(protocol.text, parameters, len(samples)),
             samples=samples,
             parameters=parameters,
+            settings=pair[0].settings,
         )
         warm_up, run = await self._views.ask(self._views.driver(pair[0].driver).estimate(spec))
         plan = StartPlan(
@@ -125,13 +135,13 @@ class LabService:
         """Start once per idempotency key; a repetition gives the run that the first call started."""
         if not _KEY.fullmatch(command.idempotency_key):
             raise InvalidInput("An idempotency key is 1 to 200 printable ASCII characters.")
-        pair = await self._locked(tx, command.instrument)
+        pair = await self.locked(tx, command.instrument)
         earlier = await store.run_by_key(tx, command.idempotency_key)
         at = self._clock.now()
         if earlier is not None:
             require_same(earlier, caller, command, pair[0])
             return await self._views.run(earlier, at)
-        pair = await self._settled(tx, pair, at)
+        pair = await self.settled(tx, pair, at)
         plan, version_id, spec = await self._plan(tx, pair, command, at)
         driver = self._views.driver(pair[0].driver)
         handle = await self._views.ask(driver.start(spec, idempotency_key=command.idempotency_key, at=at))
@@ -253,7 +263,9 @@ class LabService:
             raise InvalidInput("An error code is lower case letters, digits and underscores.")
         error = checked_reason(error)
         at = self._clock.now()
-        row, run_row = await self._settled(tx, await self._locked(tx, instrument), at)
+        row, run_row = await self.settled(tx, await self.locked(tx, instrument), at)
+        if row.retired_at is not None:
+            raise Retired(f"{row.code} is retired.")
         if row.state == "offline":
             raise WrongInstrumentState(f"{row.code} is offline.")
         because = Because(actor=actor, reason=error_code)
@@ -278,7 +290,9 @@ class LabService:
 
     async def _switch(self, tx: Transaction, actor: Actor, instrument: str, needed: set[str], state: str, action: str) -> Instrument:
         at = self._clock.now()
-        row, _ = await self._settled(tx, await self._locked(tx, instrument), at)
+        row, _ = await self.settled(tx, await self.locked(tx, instrument), at)
+        if row.retired_at is not None:
+            raise Retired(f"{row.code} is retired.")
         if row.state not in needed:
             present = await self._views.instrument(*(await store.instruments_with_runs(tx, ids=[row.id]))[0], at)
             raise WrongInstrumentState(f"{row.code} is {words(present.state)}; this needs it to be {words(' or '.join(sorted(needed)))}.")
@@ -292,7 +306,7 @@ class LabService:
         await self.audit(tx, action, because, row.code, version, kind="instrument")
         return await self._views.instrument(*(await store.instruments_with_runs(tx, ids=[row.id]))[0], at)
 
-    async def _settled(self, tx: Transaction, pair: Pair, at: datetime) -> Pair:
+    async def settled(self, tx: Transaction, pair: Pair, at: datetime) -> Pair:
         """Write down the end of a run that the clock has already ended; the pair as it is then. Needs the lock."""
         row, run_row = pair
         if run_row is None:
@@ -321,7 +335,7 @@ class LabService:
             if await self._is_over(run_row, at) and await store.lock_instrument(tx, run_row.instrument_id, wait=False):
                 pair = (await store.instruments_with_runs(tx, ids=[run_row.instrument_id]))[0]
                 with suppress(InstrumentUnreachable):  # raised before anything is written; the others must not wait for it
-                    count += await self._settled(tx, pair, at) is not pair
+                    count += await self.settled(tx, pair, at) is not pair
         return count
 
     async def _is_over(self, run_row: RunRow, at: datetime) -> bool:

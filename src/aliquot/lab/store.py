@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
-from aliquot.lab.contracts import Parameter, Protocol, ProtocolText, Reading, Step, Within
+from aliquot.lab.contracts import Parameter, Protocol, ProtocolText, Reading, Setting, Step, Within
 from aliquot.lab.drivers import Handle
 from aliquot.lab.tables import instrument, instrument_run, instrument_run_number, protocol, protocol_version
 from aliquot.platform.db import Transaction
@@ -29,6 +29,8 @@ class InstrumentRow:
     error_code: str | None
     error_text: bytes | None
     last_service_on: date | None
+    settings: dict[str, Setting]
+    retired_at: datetime | None
     version: int
 
 
@@ -74,15 +76,17 @@ _RUN_COLUMNS = (
 
 
 async def all_instruments(tx: Transaction) -> list[InstrumentRow]:
-    """Every instrument, by code. A laboratory has tens of them, not thousands."""
+    """Every instrument, retired ones too, by code. A laboratory has tens of them, not thousands."""
     return [InstrumentRow(**row._mapping) for row in await tx.rows(select(*_INSTRUMENT_COLUMNS).order_by(instrument.c.code))]
 
 
 async def instruments_with_runs(
-    tx: Transaction, *, ids: Sequence[uuid.UUID] | None = None, after: str = "", limit: int = 200
+    tx: Transaction, *, ids: Sequence[uuid.UUID] | None = None, after: str = "", limit: int = 200, retired: bool = True
 ) -> list[tuple[InstrumentRow, RunRow | None]]:
     """Instruments by code, each with its active run: one statement, so that both are from the same moment."""
     statement = _WITH_RUNS if ids is None else _WITH_RUNS.where(instrument.c.id.in_(ids))
+    if not retired:
+        statement = statement.where(instrument.c.retired_at.is_(None))
     return [_pair(row) for row in await tx.rows(statement, {"after": after, "limit": limit})]
 
 
@@ -246,16 +250,20 @@ async def update_run(tx: Transaction, run_id: uuid.UUID, values: dict[str, Any])
 _PROTOCOL_COLUMNS = (
     protocol.c.code, protocol_version.c.id, protocol_version.c.version, protocol_version.c.name, protocol_version.c.summary,
     protocol_version.c.kinds, protocol_version.c.warm_up_seconds, protocol_version.c.max_samples, protocol_version.c.parameters,
-    protocol_version.c.steps, protocol_version.c.published_at,
+    protocol_version.c.steps, protocol_version.c.published_at, protocol.c.retired_at,
 )  # fmt: skip
 _NEWEST = protocol.join(
     protocol_version, and_(protocol_version.c.protocol_id == protocol.c.id, protocol_version.c.version == protocol.c.version)
 )
 
 
-async def protocols(tx: Transaction, *, kind: str | None, words: Sequence[str], after: str, limit: int) -> list[Protocol]:
-    """The newest versions by code; those that hold every word in code, name or summary."""
+async def protocols(
+    tx: Transaction, *, kind: str | None, words: Sequence[str], after: str, limit: int, retired: bool = False
+) -> list[Protocol]:  # fmt: skip
+    """The newest versions by code; those that hold every word in code, name or summary; without `retired` those in use."""
     statement = select(*_PROTOCOL_COLUMNS).select_from(_NEWEST).where(protocol.c.code > after).order_by(protocol.c.code).limit(limit)
+    if not retired:
+        statement = statement.where(protocol.c.retired_at.is_(None))
     if kind is not None:
         statement = statement.where(protocol_version.c.kinds.contains([kind]))
     for word in words:
@@ -281,7 +289,21 @@ def _protocol(row: Row[Any]) -> Protocol:
         warm_up_seconds=row.warm_up_seconds,
         max_samples=row.max_samples,
     )
-    return Protocol(code=row.code, version=row.version, text=text, published_at=row.published_at)
+    return Protocol(code=row.code, version=row.version, text=text, published_at=row.published_at, retired_at=row.retired_at)
+
+
+async def protocol_at(tx: Transaction, code: str, version: int) -> Protocol | None:
+    """One version of `code`."""
+    joined = protocol.join(protocol_version, protocol_version.c.protocol_id == protocol.c.id)
+    wanted = and_(protocol.c.code == code, protocol_version.c.version == version)
+    row = await tx.row(select(*_PROTOCOL_COLUMNS).select_from(joined).where(wanted))
+    return None if row is None else _protocol(row)
+
+
+async def set_protocol_retired(tx: Transaction, code: str, at: datetime | None) -> bool:
+    """Retire (or reinstate, with None); False when it was so already."""
+    same = protocol.c.retired_at.is_(None) if at is None else protocol.c.retired_at.is_not(None)
+    return await tx.row(update(protocol).where(protocol.c.code == code, ~same).values(retired_at=at).returning(protocol.c.id)) is not None
 
 
 async def publish_protocol(

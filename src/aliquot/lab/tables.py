@@ -21,9 +21,12 @@ instrument = Table(
     Column("error_code", Text),
     Column("error_text", LargeBinary),  # sealed under the site's key
     Column("last_service_on", Date),
+    Column("settings", JSONB, nullable=False, server_default=text("'{}'")),  # the driver's, never secrets
+    time_column("retired_at", nullable=True),
     Column("version", Integer, nullable=False),
     CheckConstraint("state IN ('idle', 'busy', 'done', 'error', 'offline')", name="state"),
     CheckConstraint("(state = 'done') = (free_at IS NOT NULL)", name="free_at"),
+    CheckConstraint("retired_at IS NULL OR state = 'offline'", name="retired"),
 )
 
 protocol = Table(
@@ -32,6 +35,7 @@ protocol = Table(
     id_column(),
     Column("code", Text, nullable=False, unique=True),
     Column("version", Integer, nullable=False),
+    time_column("retired_at", nullable=True),
 )
 
 # Versions are immutable: the serving login may only add.

@@ -71,7 +71,8 @@ class GetInstrumentStatus(LabTool):
             protocol = await self._lab.protocol(tx, str(code))
             may = all(context.principal.may(permission) for permission in StartRunTool.permissions)
             fits = found[0].kind in protocol.text.kinds
-            data["start"] = {"protocol": protocol.code, "kinds": list(protocol.text.kinds), "fits": fits, "role_allows": may}
+            start = {"protocol": protocol.code, "kinds": list(protocol.text.kinds), "fits": fits, "role_allows": may}
+            data["start"] = start | {"retired": protocol.retired_at is not None}
         return ToolResult(data=data | {"more": more is not None}, source="lab.instruments")
 
     def render(self, result: ToolResult) -> str:
@@ -132,7 +133,10 @@ class GetRunHistory(LabTool):
         return answering.about_runs(data, question)
 
     async def vocabulary(self, tx: Transaction) -> dict[str, tuple[str, ...]]:
-        return {"instrument": await self._instrument_names(tx), "state": tuple(STATE_WORDS)}
+        """Also the codes of retired instruments: their runs can still be asked for."""
+        known, _ = await self._lab.instruments(tx, retired=True)
+        gone = tuple(instrument.code for instrument in known if instrument.retired_at is not None)
+        return {"instrument": (*await self._instrument_names(tx), *gone), "state": tuple(STATE_WORDS)}
 
 
 class GetRun(LabTool):

@@ -29,6 +29,10 @@ class Views:
         self._vault = vault
         self._drivers = drivers
 
+    @property
+    def driver_names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._drivers))
+
     def driver(self, name: str) -> Driver:
         """Raises InstrumentUnreachable for a driver that this installation does not have."""
         found = self._drivers.get(name)
@@ -101,6 +105,9 @@ class Views:
         state, since = row.state, row.state_since
         if state == "done" and row.free_at is not None and at >= row.free_at:
             state, since = "idle", row.free_at
+        if row.retired_at is not None:
+            text = f"It was retired on {row.retired_at:%Y-%m-%d}."
+            return self._instrument(row, state=state, since=since, error_code="retired", error=text)
         if driver is None and state in {"idle", "done"}:
             return self._instrument(row, state="offline", since=since, error_code=_NO_ANSWER, error="Its driver is not installed.")
         return self._instrument(row, state=state, since=since, error_code=row.error_code, error=self.error_text(row))
@@ -145,6 +152,9 @@ class Views:
             simulated=driver is not None and driver.simulated,
             version=row.version,
             run=run,
+            driver=row.driver,
+            settings=row.settings,
+            retired_at=row.retired_at,
         )
 
     def error_text(self, row: InstrumentRow) -> str | None:

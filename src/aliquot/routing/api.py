@@ -60,6 +60,8 @@ class RoutingApi:
         world = await self._reader.world(tx, query.tools)
         if not world.permitted:
             return self._nothing("no tools")
+        if self._reader.read(query.text[: 2 * CHARS_MAX], world.vocabulary).codes:
+            world = await self._reader.world(tx, query.tools, fresh=True)  # perhaps it was added a moment ago
         pending: Route | None = None
         for text in query.earlier[-EARLIER_MAX:]:
             asked = self._one(text, query.prior, world, pending, query.now)

@@ -46,13 +46,13 @@ class Reader:
         )
         self._worlds: dict[str, World] = {}
 
-    async def world(self, tx: Transaction, names: Sequence[str]) -> World:
+    async def world(self, tx: Transaction, names: Sequence[str], *, fresh: bool = False) -> World:
         """The values a person with the tools `names` may know. For an argument of other tools they are those of its namesakes
         (`protocol` of start_run: what get_protocols knows as `query`)."""
         permitted = frozenset(name for name in names if name in self._tools)
         key = ",".join(sorted(permitted))
         known = self._worlds.get(key)
-        if known is not None and self._monotonic() < known.until:
+        if known is not None and not fresh and self._monotonic() < known.until:
             return known
         values: dict[str, dict[str, None]] = {}
         relations: dict[str, tuple[Relation, ...]] = {}

@@ -5,11 +5,11 @@ the run and hands back. So a restart loses nothing, and any process can ask.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from aliquot.lab.contracts import Result, RunState
+from aliquot.lab.contracts import Result, RunState, Setting
 
 Handle = dict[str, Any]
 """JSON that belongs to the driver: a schedule, or the number the device gave the job."""
@@ -33,6 +33,8 @@ class RunSpec:
     """The protocol's own time, before the driver's speed."""
     samples: tuple[str, ...]
     parameters: Mapping[str, float]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    """The instrument's, as its driver checked them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,10 @@ class Driver(Protocol):
     """Every call may be repeated after a crash. `at` is the time of the laboratory's clock at the call."""
 
     simulated: bool
+
+    def checked(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """The settings of an instrument, if this driver understands all of them. Raises ValueError with a sentence for a person."""
+        ...
 
     async def estimate(self, spec: RunSpec) -> tuple[float, float]:
         """Expected seconds on the wall clock of warm-up and run. Touches nothing."""

@@ -5,14 +5,15 @@ stands follows from when it was started, so a restart in the middle changes noth
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from aliquot.lab.contracts import Result
+from aliquot.lab.contracts import Result, Setting
 from aliquot.lab.drivers import DriverError, Handle, Observation, RunSpec
 
 _COOL_DOWN_SECONDS = 300.0
+SPEED_MIN, SPEED_MAX = 0.01, 100_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +60,28 @@ class SimulatedDriver:
     def __init__(self, speed: float = 1.0) -> None:
         self._speed = speed
 
+    def checked(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """`speed`: how many times as fast as real time this instrument runs, in place of the site's `simulation_speed`."""
+        if unknown := sorted(set(settings) - {"speed"}):
+            raise ValueError(f"the simulated driver knows the setting speed only, not {', '.join(unknown)}")
+        speed = settings.get("speed", self._speed)
+        if isinstance(speed, bool) or not isinstance(speed, int | float) or not SPEED_MIN <= speed <= SPEED_MAX:
+            raise ValueError(f"speed is a number from {SPEED_MIN:g} to {SPEED_MAX:g}")
+        return dict(settings)
+
+    def _speed_of(self, spec: RunSpec) -> float:
+        return float(spec.settings.get("speed", self._speed))
+
     async def estimate(self, spec: RunSpec) -> tuple[float, float]:
-        return spec.warm_up_seconds / self._speed, spec.run_seconds / self._speed
+        speed = self._speed_of(spec)
+        return spec.warm_up_seconds / speed, spec.run_seconds / speed
 
     async def start(self, spec: RunSpec, *, idempotency_key: str, at: datetime) -> Handle:
         warm_up, run = await self.estimate(spec)
         schedule = _Schedule(
-            key=idempotency_key, started_at=at.isoformat(), warm_up_s=warm_up, run_s=run, cool_down_s=_COOL_DOWN_SECONDS / self._speed
-        )
+            key=idempotency_key, started_at=at.isoformat(), warm_up_s=warm_up, run_s=run,
+            cool_down_s=_COOL_DOWN_SECONDS / self._speed_of(spec),
+        )  # fmt: skip
         return asdict(schedule)
 
     async def observe(self, handle: Handle, *, at: datetime) -> Observation:
