@@ -1,8 +1,7 @@
-"""Attachments in front of the real clamd, where there is one: nothing is installed here."""
+"""Attachments in front of the real clamd of Debian."""
 
 import asyncio
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from tests.chat.test_attachments import upload
 from tests.conftest import Urls
 from tests.peers.clamd import EICAR
 from tests.site import Seeded, running_site
+from tests_system.conftest import apt_installed
 
 _SIGNATURE = "Eicar-Local:0:*:" + EICAR.hex() + "\n"
 
@@ -21,9 +21,7 @@ _SIGNATURE = "Eicar-Local:0:*:" + EICAR.hex() + "\n"
 @pytest.fixture(scope="module")
 def clamd_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A clamd of our own with one signature: the databases of ClamAV would have to be downloaded."""
-    binary = shutil.which("clamd") or ("/usr/sbin/clamd" if Path("/usr/sbin/clamd").exists() else None)
-    if binary is None:
-        pytest.skip("clamd is not installed (Debian: clamav-daemon)")
+    binary = apt_installed("clamd", "clamav-daemon")
     folder = tmp_path_factory.mktemp("clamd")
     (folder / "eicar.ndb").write_text(_SIGNATURE)
     with socket.socket() as free:
