@@ -26,7 +26,7 @@ bench: $(VENV)/.dev ## measure the budgets of the design, write docs/benchmarks.
 eval: $(VENV)/.dev ## measure quality on real data (DATA=../shared/data), write docs/evals.md
 	@$(BIN)/python -m evals $(DATA) $(ARGS)
 
-test-system: $(VENV)/.dev ## tests that need root, system packages or npm (nginx, official JavaScript clients)
+test-system: $(VENV)/.dev ## tests that need root, system packages or npm (nginx, clamd, Chromium, foreign clients)
 	@$(BIN)/python -m pytest -n 0 -rs tests_system $(ARGS)
 
 fmt: $(VENV)/.dev ## format the code
