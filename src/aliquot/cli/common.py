@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from aliquot.bootstrap import Services, build
-from aliquot.cli.installation import open_installation, require_serviceable
+from aliquot.cli.installation import Installation, open_installation, require_serviceable
 from aliquot.kernel.problems import Problem
 from aliquot.ledger.note import LogKeyError
 from aliquot.models.config import key_variables, load_models
@@ -49,12 +49,19 @@ async def open_services(*, level: str = "WARNING") -> AsyncIterator[Services]:
     installation = open_installation(read_settings(), exclusive=False)
     try:
         require_serviceable(installation)
-        services = build(installation.settings, installation.vault, installation.urls)
-        try:
+        async with services_of(installation) as services:
             yield services
-        finally:
-            await services.models.close()
-            await services.db.close()
-            await services.sequencer_db.close()
     finally:
         installation.close()
+
+
+@asynccontextmanager
+async def services_of(installation: Installation) -> AsyncIterator[Services]:
+    """The services of an opened installation, without what runs in the background."""
+    services = build(installation.settings, installation.vault, installation.urls)
+    try:
+        yield services
+    finally:
+        await services.models.close()
+        await services.db.close()
+        await services.sequencer_db.close()

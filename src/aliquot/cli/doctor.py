@@ -48,15 +48,19 @@ def diagnose() -> int:
 
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield Finding("Python", sys.version_info >= (3, 11), f"{sys.version_info.major}.{sys.version_info.minor} (3.11 or newer is needed)")
-    checks: list[tuple[str, Callable[[Settings], str]]] = [
-        ("environment", _environment), ("data folder", _data_folder), ("free space", _free_space), ("keys", _keys),
-        ("models file", _models), ("database", _database), ("server", _server),
-    ]  # fmt: skip
-    for what, check in checks:
+    for what, check in checks():
         try:
             yield Finding(what, True, check(settings))
         except (*EXPECTED, psycopg.Error, OSError) as error:
             yield Finding(what, False, str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__)
+
+
+def checks() -> list[tuple[str, Callable[[Settings], str]]]:
+    """What is looked at, by name. A check gives what it found, or raises one of `EXPECTED`, psycopg.Error or OSError."""
+    return [
+        ("environment", _environment), ("data folder", _data_folder), ("free space", _free_space), ("keys", _keys),
+        ("models file", _models), ("database", _database), ("server", _server),
+    ]  # fmt: skip
 
 
 def _environment(settings: Settings) -> str:

@@ -15,6 +15,7 @@ from aliquot.cli.lab import app as lab
 from aliquot.cli.log import app as log
 from aliquot.cli.models import app as models
 from aliquot.cli.policy import app as policy
+from aliquot.cli.qualify.command import app as qualify
 from aliquot.cli.user import app as user
 from aliquot.platform.settings import SettingsError
 from aliquot.platform.telemetry import configure_logs
@@ -28,6 +29,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
 app.add_typer(policy, name="policy")
 app.add_typer(lab, name="lab")
+app.add_typer(qualify, name="qualify")
 app.command()(chat)
 app.command()(backup)
 app.command()(restore)

@@ -57,6 +57,7 @@ class SiteFacts:
             "erasures": await self._erasures(tx, period),
             "break_glass": await self._break_glass(tx, period),
             "backups": await self._backups(tx, period),
+            "qualifications": await self._qualifications(tx, period),
             "models": await self._models(),
             "matrix": self._matrix(),
         }  # fmt: skip
@@ -170,6 +171,20 @@ class SiteFacts:
         count = period.counts.get("backup.made", 0)
         details = tuple(f"{_when(body)}: SHA-256 of its manifest {body['versions'].get('manifest')}" for body in bodies)
         return Fact(label="Back-ups recorded", value=_count(count), details=details, of="period", found=bool(bodies), events=_ids(bodies))
+
+    async def _qualifications(self, tx: Transaction, period: Period) -> Fact:
+        count = period.counts.get("qualification.recorded", 0)
+        bodies = await self._bodies(tx, ("qualification.recorded",), period) if count else []
+        if bodies and bodies[0]["outcome"] != "ok":
+            self._look(
+                "qualification_failed", f"The newest qualification ({bodies[0]['reason']}, {_when(bodies[0])}) did not pass.", fault=True
+            )
+        details = tuple(
+            f"{_when(body)}: {body['reason']}, {'passed' if body['outcome'] == 'ok' else 'FAILED'}, SHA-256 {body['versions']['report']}"
+            for body in bodies
+        )
+        label = "Qualifications recorded"
+        return Fact(label=label, value=_count(count), details=details, of="period", found=bool(count), events=_ids(bodies))
 
     # Machine
 
