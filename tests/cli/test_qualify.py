@@ -1,3 +1,4 @@
+# ruff: noqa: F811 - fixtures are imported and asked for by name
 """`aliquot qualify`: steps that pass on a sound site and fail when a control is broken; the signed report of both commands."""
 
 import asyncio
@@ -39,7 +40,7 @@ def silent(_: Outcome) -> None:
 class OnSite(Scratch):
     """The instance is a site of the test, in its own event loop."""
 
-    def __init__(self, site: Site, folder: Path) -> None:  # noqa: F811
+    def __init__(self, site: Site, folder: Path) -> None:
         super().__init__(folder)
         self.url, self.password, self.data = site.url, PASSWORD, site.services.settings.data_dir
 
@@ -55,7 +56,7 @@ _ELSEWHERE = {"Changes of the log", "Crash", "Back-up", "Damaged back-up", "Encr
 """Need an embedded database and a process to kill: tests_system/test_qualification.py."""
 
 
-async def tried(site: Site, folder: Path, *titles: str) -> dict[str, Outcome]:  # noqa: F811
+async def tried(site: Site, folder: Path, *titles: str) -> dict[str, Outcome]:
     def run() -> list[Outcome]:
         qualification = OperationQualification(OnSite(site, folder))
         steps = [s for s in qualification.steps() if (s.title in titles if titles else s.title not in _ELSEWHERE)]
@@ -64,12 +65,12 @@ async def tried(site: Site, folder: Path, *titles: str) -> dict[str, Outcome]:  
         finally:
             qualification.close()
 
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     return {outcome.title: outcome for outcome in await asyncio.to_thread(run)}
 
 
 @pytest.mark.rule("11.10(a)", "11.10(d)", "11.10(f)")
-async def test_the_controls_of_a_sound_site_pass(site: Site, tmp_path: Path) -> None:  # noqa: F811
+async def test_the_controls_of_a_sound_site_pass(site: Site, tmp_path: Path) -> None:
     outcomes = await tried(site, tmp_path / "oq")
     assert {title: outcome.actual for title, outcome in outcomes.items() if outcome.result != "pass"} == {}
     assert len(outcomes) == 14
@@ -122,7 +123,7 @@ def test_after_an_essential_step_nothing_is_claimed() -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, seeded: Seeded, seeded_urls: Urls, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
+def home(tmp_path: Path, seeded: Seeded, seeded_urls: Urls, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(seeded.keys, tmp_path / "data" / "keys")
     (tmp_path / "data" / "keys").chmod(0o700)
     monkeypatch.chdir(tmp_path)
@@ -171,7 +172,7 @@ def signed_report(out: Path, kind: str, vkey: str) -> dict[str, Any]:
 def test_an_installation_is_qualified_and_what_is_broken_is_found(
     home: Path,
     seeded: Seeded,
-    seeded_urls: Urls,  # noqa: F811
+    seeded_urls: Urls,
 ) -> None:
     result = CliRunner().invoke(app, ["qualify", "installation", "--by", "Rita Runner", "--out", str(home / "out")])
     assert result.exit_code == 0, result.stdout + result.stderr
