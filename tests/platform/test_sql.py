@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from aliquot.platform.arrays import Blobs, Ints, Texts, Uuids
 from aliquot.platform.db import Database, DatabaseUnavailable, sqlalchemy_url
 from tests.conftest import Urls
 
@@ -206,3 +207,18 @@ async def test_a_caller_cancelled_in_the_middle_of_a_statement_leaves_a_clean_po
     async with one.begin() as tx:
         assert await tx.scalar(sa.text("SELECT 42")) == 42
     await one.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, 300])
+async def test_whole_columns_as_one_parameter(database: Database, count: int) -> None:
+    ids = [uuid.UUID(int=n) for n in range(count)]
+    numbers, texts = [n * 7_000_000 - 2**30 for n in range(count)], [f"ü'{n}" * (n % 3) for n in range(count)]
+    blobs = [bytes([n % 256]) * n for n in range(count)]
+    statement = sa.text(
+        "SELECT u.i, u.n, u.t, u.b FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[]), CAST(:texts AS text[]), "
+        "CAST(:blobs AS bytea[])) WITH ORDINALITY AS u(i, n, t, b, o) ORDER BY u.o"
+    )
+    columns = {"ids": Uuids(ids), "numbers": Ints(numbers), "texts": Texts(texts), "blobs": Blobs(blobs)}
+    async with database.begin() as tx:
+        rows = [tuple(row) for row in await tx.rows(statement, columns)]
+    assert rows == list(zip(ids, numbers, texts, blobs, strict=True))

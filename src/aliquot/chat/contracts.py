@@ -139,8 +139,7 @@ TERMINAL = frozenset({Done.kind, RunFailed.kind})
 """Kinds after which a run has no further event."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(msgspec.Struct, frozen=True):
     """A run event as stored and as fanned out: `payload` is its JSON object, encoded once."""
 
     run_id: uuid.UUID

@@ -170,11 +170,15 @@ class RunEmitter:
             await asyncio.shield(self._newest)
         self.check()
 
+    @property
+    def crowded(self) -> bool:
+        """The writer is behind (the database is slow or away): `pace`."""
+        return self._writer.crowded
+
     async def pace(self) -> None:
-        """Wait while the writer is behind (the database is slow or away): bounds memory."""
+        """Wait while the writer is behind: bounds memory."""
         while self._writer.crowded:
             await self.settle()
-        self.check()
 
     def check(self) -> None:
         if self._writer.lost(self.run_id):

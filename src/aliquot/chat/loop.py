@@ -114,7 +114,9 @@ class AgentLoop:
                 if isinstance(event, TextDelta):
                     # Text of a later step starts a paragraph of its own.
                     turn.say("\n\n" + event.text if said and len(turn.said) == said else event.text)
-                    await turn.emitter.pace()
+                    if turn.emitter.crowded:
+                        await turn.emitter.pace()
+                    turn.emitter.check()
                 elif isinstance(event, ModelDone):
                     return await self._answered(turn, n, attempts, event)
                 else:

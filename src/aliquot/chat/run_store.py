@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.chat.contracts import Run, RunUsage, StoredEvent
 from aliquot.chat.tables import conversation, run, run_event, run_step
+from aliquot.platform.arrays import Blobs, Ints, Texts, Uuids
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.vault import Erased, Vault
 
@@ -69,8 +69,7 @@ class Step(msgspec.Struct, kw_only=True):
     attempts: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class SealedEvent:
+class SealedEvent(msgspec.Struct, frozen=True):
     """An event ready to be inserted and then fanned out."""
 
     event: StoredEvent
@@ -256,10 +255,10 @@ class RunStore:
 
 def _columns(owner: uuid.UUID, events: Sequence[SealedEvent]) -> dict[str, Any]:
     return {
-        "run_ids": [e.event.run_id for e in events],
-        "seqs": [e.event.seq for e in events],
-        "kinds": [e.event.kind for e in events],
-        "payloads": [e.sealed for e in events],
+        "run_ids": Uuids([e.event.run_id for e in events]),
+        "seqs": Ints([e.event.seq for e in events]),
+        "kinds": Texts([e.event.kind for e in events]),
+        "payloads": Blobs([e.sealed for e in events]),
         "owner": owner,
     }
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 
 from aliquot.ledger.merkle import WIDTH, Node, Range, Tile, needed_tiles, range_hash
+from aliquot.platform.arrays import Blobs, Uuids
 from aliquot.platform.db import Transaction
 
 
@@ -135,7 +136,7 @@ _ADVANCE = text(
 
 async def extend_log(tx: Transaction, first: int, ids: Sequence[uuid.UUID], hashes: Sequence[bytes], nodes: Sequence[Node]) -> None:
     """Place events from seq `first` on, and store the tree nodes they complete."""
-    await tx.execute(_LOG, {"size": first, "ids": list(ids), "hashes": list(hashes)})
+    await tx.execute(_LOG, {"size": first, "ids": Uuids(ids), "hashes": Blobs(hashes)})
     if nodes:
         parameters = {"levels": [n.level for n in nodes], "ns": [n.n for n in nodes], "hashes": [n.hash for n in nodes]}
         await tx.execute(_NODES, parameters)

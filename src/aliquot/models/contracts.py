@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
+import msgspec
+
 from aliquot.kernel.money import Money
 
 Role = Literal["user", "assistant", "tool"]
@@ -113,13 +115,11 @@ class Usage:
 # What streams back. A stream is any number of notices, deltas and tool uses, then exactly one ModelDone; a failure raises.
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ThinkingDelta:
+class ThinkingDelta(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 

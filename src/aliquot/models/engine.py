@@ -153,8 +153,12 @@ class Engine:
                         if not attempt.shown:
                             attempt.shown = True
                             lane.breaker.answering()
-                        yield self._outward(attempt, delta)
-                        self._stop_loops(attempt, delta)
+                        if isinstance(delta, TextDelta):
+                            yield delta
+                            if attempt.watch.loops(delta.text):
+                                self._stop_loops(attempt)
+                        else:
+                            yield self._outward(attempt, delta)
                     if received > MAX_STREAM_BYTES or self._waiting.monotonic() > deadline:
                         log.warning("model_stream_over_bound", endpoint=lane.name, bytes=received)
                         raise ProviderMisbehaved
@@ -180,10 +184,9 @@ class Engine:
     def _outward(self, attempt: Attempt, delta: Delta) -> Delta:
         return ToolUseStart(delta.call_id, attempt.names.ours(delta.name)) if isinstance(delta, ToolUseStart) else delta
 
-    def _stop_loops(self, attempt: Attempt, delta: Delta) -> None:
-        if isinstance(delta, TextDelta) and attempt.watch.loops(delta.text):
-            log.warning("model_repeats_itself", endpoint=attempt.lane.name)
-            raise self._interrupted(attempt, RepeatedItself)
+    def _stop_loops(self, attempt: Attempt) -> None:
+        log.warning("model_repeats_itself", endpoint=attempt.lane.name)
+        raise self._interrupted(attempt, RepeatedItself)
 
     def _interrupted(self, attempt: Attempt, kind: type[ProviderInterrupted] = ProviderInterrupted) -> ProviderInterrupted:
         turn = _turn_so_far(attempt)

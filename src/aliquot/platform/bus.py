@@ -39,6 +39,8 @@ class Subscription(Generic[Message]):
     def __init__(self) -> None:
         self._queue: deque[Message] = deque()
         self._waiter: asyncio.Future[bool] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
         self.lagging = False
         """Messages were dropped: read the database, then `drain`."""
 
@@ -57,12 +59,33 @@ class Subscription(Generic[Message]):
             return True
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = loop.call_later(seconds, _give_up, self._waiter)
+        self._deadline = loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._look_at(self._deadline)
         try:
             return await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # One timer looks for silence again and again; one per wait would be one per streamed token.
+
+    def _look_at(self, when: float) -> None:
+        self.close()
+        self._timer = asyncio.get_running_loop().call_at(when, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return  # the next wait looks for itself
+        if asyncio.get_running_loop().time() < self._deadline:
+            self._look_at(self._deadline)
+        else:
+            self._waiter.set_result(False)
 
     def drain(self) -> list[Message]:
         """Everything that arrived; clears `lagging`."""
@@ -70,11 +93,6 @@ class Subscription(Generic[Message]):
         self._queue.clear()
         self.lagging = False
         return messages
-
-
-def _give_up(waiter: "asyncio.Future[bool]") -> None:
-    if not waiter.done():
-        waiter.set_result(False)
 
 
 class _Handler(Generic[Message]):
@@ -117,6 +135,7 @@ class Bus(Generic[Message]):
             yield subscription
         finally:
             leave()
+            subscription.close()
 
     def on(self, channel: str, handle: Callable[[Message], None]) -> Callable[[], None]:
         """Call `handle` with every message of `channel`; it must be quick and must not raise. Call what is returned to end it."""

@@ -20,6 +20,7 @@ from aliquot.chat.folders.http import router as folders_router
 from aliquot.chat.http import router as chat_router
 from aliquot.chat.search.http import router as search_router
 from aliquot.chat.sharing.http import router as sharing_router
+from aliquot.chat.streaming import DIRECT
 from aliquot.chat.tools_http import router as tool_calls_router
 from aliquot.chat.tree.http import router as tree_router
 from aliquot.identity.http import router as identity_router
@@ -128,6 +129,7 @@ class BodyTooLarge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope[DIRECT] = send
         refused = False
 
         async def send_problem(message: Message) -> None:

@@ -16,6 +16,9 @@ MAX_STREAM_BYTES = 32_000_000
 MAX_TEXT_CHARS = 2_000_000
 MAX_TOOL_USES = 128
 
+READ = "aliquot.read"
+"""The extension of a response by which `transport.LeanTransport` gives its body without the client's three generators around it."""
+
 Delta = TextDelta | ThinkingDelta | ToolUseStart
 
 
@@ -124,9 +127,12 @@ async def raw_body(pending: Any) -> AsyncGenerator[bytes, None]:
     """The bytes of an SDK's streaming response as they arrive."""
     async with pending as response:
         body = response.http_response
-        # Nothing to decompress: skip the SDK's decoder, which is called for every token.
-        chunks = body.aiter_bytes() if "content-encoding" in body.headers else body.aiter_raw()
-        async for data in chunks:
+        plain = "content-encoding" not in body.headers  # nothing to decompress: skip the SDK's decoder, which is called for every token
+        if plain and (read := body.extensions.get(READ)) is not None:
+            while data := await read():
+                yield data
+            return
+        async for data in body.aiter_raw() if plain else body.aiter_bytes():
             yield data
 
 

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import httptools
 import httpx2
 
+from aliquot.models.providers.base import READ
+
 _KEEP_SECONDS = 20.0
 _MOST_IDLE = 64
 _MOST_HEADER_BYTES = 65_536
@@ -56,7 +58,8 @@ class LeanTransport(httpx2.AsyncBaseTransport):
         except BaseException:
             connection.abort()
             raise
-        return httpx2.Response(status, headers=headers, stream=_Body(self, connection), extensions={"http_version": b"HTTP/1.1"})
+        body = _Body(self, connection)
+        return httpx2.Response(status, headers=headers, stream=body, extensions={"http_version": b"HTTP/1.1", READ: body.read})
 
     def _kept(self, request: httpx2.Request) -> "_Connection | None":
         pool = self._idle.get(_origin(request), [])
@@ -110,11 +113,12 @@ class _Body(httpx2.AsyncByteStream):
         self._transport = transport
         self._connection: _Connection | None = connection
 
+    async def read(self) -> bytes:
+        """What has arrived since the last call, at least one byte; empty at the end."""
+        return await self._connection.read() if self._connection is not None else b""
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while self._connection is not None:
-            data = await self._connection.read()
-            if not data:
-                break
+        while data := await self.read():
             yield data
 
     async def aclose(self) -> None:
