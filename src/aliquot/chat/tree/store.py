@@ -2,10 +2,10 @@
 
 import uuid
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Integer, Row, Select, Uuid, bindparam, func, literal, select, text, tuple_, update
+from sqlalchemy import Boolean, DateTime, Integer, Row, String, Uuid, bindparam, select, text, update
 
 from aliquot.chat.tables import conversation, message, run
 from aliquot.platform.db import Transaction
@@ -43,12 +43,19 @@ _SIBLINGS = text(
 ).columns(id=Uuid, sibling_index=Integer, sibling_count=Integer)
 
 
-def _numbered(conversation_id: uuid.UUID) -> Any:
-    """Every message of the conversation with its place among its siblings."""
-    index = func.row_number().over(partition_by=_m.parent_id, order_by=(_m.created_at, _m.id))
-    count = func.count().over(partition_by=_m.parent_id)
-    light = (_m.id, _m.parent_id, _m.role, _m.created_at, _m.run_id, _m.author_id, _m.incomplete)
-    return select(*light, index.label("sibling_index"), count.label("sibling_count")).where(_m.conversation_id == conversation_id)
+# Only the siblings of the page's messages are numbered: the cost is that of the page, not of the conversation.
+_NODES = text(
+    "WITH page AS MATERIALIZED (SELECT id, parent_id, role, created_at, run_id, author_id, incomplete FROM message "
+    "WHERE conversation_id = :conversation AND (created_at, id) > (:at, :id) ORDER BY created_at, id LIMIT :page), "
+    "place AS (SELECT id, row_number() OVER (PARTITION BY parent_id ORDER BY created_at, id) AS sibling_index, "
+    "count(*) OVER (PARTITION BY parent_id) AS sibling_count FROM message WHERE conversation_id = :conversation "
+    "AND (parent_id IN (SELECT parent_id FROM page) OR (parent_id IS NULL AND EXISTS (SELECT FROM page WHERE parent_id IS NULL)))) "
+    "SELECT page.*, sibling_index, sibling_count FROM page JOIN place USING (id) ORDER BY page.created_at, page.id"
+).columns(
+    id=Uuid, parent_id=Uuid, role=String, created_at=DateTime(timezone=True), run_id=Uuid, author_id=Uuid, incomplete=Boolean,
+    sibling_index=Integer, sibling_count=Integer,
+)  # fmt: skip
+_BEFORE_ALL = (datetime(1, 1, 1, tzinfo=UTC), uuid.UUID(int=0))
 
 
 class TreeStore:
@@ -58,11 +65,8 @@ class TreeStore:
         self, tx: Transaction, conversation_id: uuid.UUID, limit: int, after: tuple[datetime, uuid.UUID] | None
     ) -> Sequence[Row[Any]]:
         """A page of light nodes, oldest first."""
-        tree = _numbered(conversation_id).subquery()
-        statement: Select[Any] = select(tree)
-        if after is not None:
-            statement = statement.where(tuple_(tree.c.created_at, tree.c.id) > tuple_(literal(after[0]), literal(after[1], Uuid)))
-        return await tx.rows(statement.order_by(tree.c.created_at, tree.c.id).limit(limit))
+        at, last = after or _BEFORE_ALL
+        return await tx.rows(_NODES, {"conversation": conversation_id, "at": at, "id": last, "page": limit})
 
     async def siblings(
         self, tx: Transaction, conversation_id: uuid.UUID, message_ids: Collection[uuid.UUID], parents: Collection[uuid.UUID | None]
