@@ -1,6 +1,6 @@
 """`python -m benchmarks [MODULE …]`: run the measurements and write docs/benchmarks.md (only when all modules ran).
 
-`python -m benchmarks load …` drives a load of its own (`benchmarks/load.py`) and writes nothing there.
+`python -m benchmarks load …` and `rooms …` drive loads of their own (`benchmarks/load.py`, `rooms.py`) and write nothing there.
 """
 
 import importlib
@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-MODULES = ("streams", "ledger", "policy", "routing", "keys")
+MODULES = ("streams", "ledger", "policy", "routing", "keys", "conversations", "uploads")
 TARGET = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
 def main(wanted: list[str]) -> None:
     """Measure, print, write."""
-    if wanted[:1] == ["load"]:
-        importlib.import_module("benchmarks.load").main(wanted[1:])
+    if wanted[:1] in (["load"], ["rooms"]):
+        importlib.import_module(f"benchmarks.{wanted[0]}").main(wanted[1:])
         return
     rows: list[dict[str, Any]] = []
     for name in wanted or MODULES:

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -65,7 +66,7 @@ def _reads(site: Bench, client: httpx2.Client, short: str, long: str) -> Iterato
     for name, budget, read in _paths(client, long):
         seen = {}
         for conversation in (short, long):
-            seen[conversation] = _timed(site, lambda c=conversation: client.get(read(c)))  # type: ignore[misc]  # bound at once
+            seen[conversation] = _timed(site, partial(client.get, read(conversation)))
         (quick, _), (times, cpu) = seen[short], seen[long]
         yield {
             "name": f"10,000 messages: {name}", "budget": budget, "n": len(times),

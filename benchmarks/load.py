@@ -232,10 +232,14 @@ def main(wanted: list[str]) -> None:
     print(json.dumps(seen, indent=1))
     print(_row(asked.target, asked.scenario, seen))
     if asked.soak:
-        asked.soak.mkdir(parents=True, exist_ok=True)
-        _write_csv(asked.soak / "soak.csv", load.samples)
-        title = f"{asked.target}: memory, {asked.streams} streams, {asked.scenario}"
-        asked.soak.joinpath("soak.svg").write_text(plot(list(_lines(load.samples)), title, "seconds", "MB"))
+        write_soak(asked.soak, load.samples, f"{asked.target}: memory, {asked.streams} streams, {asked.scenario}")
+
+
+def write_soak(folder: Path, samples: list[Sample], title: str) -> None:
+    """Memory over time: soak.csv and soak.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_csv(folder / "soak.csv", samples)
+    folder.joinpath("soak.svg").write_text(plot(list(_lines(samples)), title, "seconds", "MB"))
 
 
 def _lines(samples: list[Sample]) -> Iterator[tuple[str, list[tuple[float, float]]]]:

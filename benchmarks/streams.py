@@ -26,11 +26,11 @@ from benchmarks.driver import Stream, percentile, watch
 ROOT = Path(__file__).parent.parent
 TTFT_MS = 20
 _PASSWORD = "benchmark password"
-_LIFTED = {
+LIFTED = {
     "ALIQUOT_LIMIT_RUN_STARTS_PER_MINUTE": "1000000", "ALIQUOT_LIMIT_MODEL_TOKENS_PER_HOUR": "1000000000",
     "ALIQUOT_LIMIT_REQUESTS_PER_MINUTE": "1000000", "ALIQUOT_LIMIT_COST_PER_DAY": "1000000",
 }  # fmt: skip
-_MODELS = """
+MODELS = """
 [[models]]
 name = "mock"
 provider = "openai-compatible"
@@ -113,12 +113,12 @@ class Bench:
 
 
 @contextlib.contextmanager
-def bench(model: str) -> Iterator[Bench]:
-    """A fresh site with the mock model `model`."""
+def bench(model: str, **settings: str) -> Iterator[Bench]:
+    """A fresh site with the mock model `model`; `settings` are further environment variables."""
     with tempfile.TemporaryDirectory() as folder:
         upstream, port = free_port(), free_port()
         models = Path(folder) / "models.toml"
-        models.write_text(_MODELS.format(port=upstream, model=model))
+        models.write_text(MODELS.format(port=upstream, model=model))
         env = {
             "ALIQUOT_DATA_DIR": f"{folder}/data",
             "ALIQUOT_PORT": str(port),
@@ -127,7 +127,7 @@ def bench(model: str) -> Iterator[Bench]:
         }
         upstream_process = subprocess.Popen([sys.executable, "-m", "benchmarks.upstream", str(upstream)], cwd=ROOT)
         try:
-            with started(["-m", "aliquot.cli.main", "serve"], f"http://127.0.0.1:{port}/api/health", **env, **_LIFTED) as server:
+            with started(["-m", "aliquot.cli.main", "serve"], f"http://127.0.0.1:{port}/api/health", **env, **LIFTED, **settings) as server:
                 login = httpx2.post(f"http://127.0.0.1:{port}/api/auth/login", json={"email": "scientist@demo.lab", "password": _PASSWORD})
                 yield Bench(server, port, login.json()["token"])
         finally:

@@ -113,6 +113,12 @@ def test_a_pdf_is_tagged_numbered_and_says_its_time_zone() -> None:
     for said in ("Europe/Berlin", "SOP 4, page 3", "Keep at 4 °C", "cut off", "#set page(fill: red)", "<script>alert(1)</script>", "1 / 1"):
         assert said in " ".join(text.split()), said
     assert "/JavaScript" not in str(reader.trailer["/Root"])
+    # a long code is broken at the margin, and nothing that looks like a part of it is added
+    code, cells = "ACGT" * 80, "| a | b | c | d | e |\n|---|---|---|---|---|\n| " + " | ".join(["TTAGGG" * 12] * 5) + " |"
+    long = PdfReader(io.BytesIO(pdf(document(f"{code}\n\n{cells}"), Options(format="pdf"))))
+    words = "".join("".join(page.extract_text() for page in long.pages).split())
+    assert code in words
+    assert "-TTAGGG" not in words
     boxes = pdf(document("日本語 🧬"), Options(format="pdf"))
     shown = "".join(page.extract_text() for page in PdfReader(io.BytesIO(boxes)).pages)
     assert "in no font of this server" in " ".join(shown.split()) or "日本語" in shown

@@ -161,6 +161,8 @@ async def test_files_come_through_a_share_with_its_messages_alone(model_site: Si
     assert await code(anonymous, "GET", path + shown) == (401, "unauthenticated")
     assert await code(await model_site.client("reviewer"), "GET", path + shown) == (404, "unknown_share")
 
+    paper = await owner.post(f"/api/conversations/{conversation}/export", json={"format": "markdown"})
+    assert [line for line in paper.text.splitlines() if line.startswith("Files: ")] == ["Files: shown.txt", "Files: later.txt"]
     # nothing looks for patients in files yet, so no link for everybody is made; one that stands gives what its messages have
     assert (await share(owner, conversation, 409, public=True))["code"] == "may_hold_patient_data"
     await classify(model_site, conversation, "none")

@@ -113,7 +113,10 @@ class ChatApi:
         self.reviewable = ReviewableAnswers(self.conversations, self._chats, self.access, FeedbackStore(vault), shares)
         self.backfill = Backfill(db, vault, jobs)
         self.usage = RunUsage()
-        self.exports = Exports(self._chats, ExportStore(vault), self.conversations, identity, ledger, jobs, limiter, db, clock, settings)
+        self.exports = Exports(
+            self._chats, ExportStore(vault), self.conversations, self.attachments.files, identity, ledger, jobs, limiter, db, clock,
+            settings,
+        )  # fmt: skip
         self.sharing = Sharing(shares, self._chats, self.access, identity, ledger, clock, settings.limits)
         self.opening = self._opening(shares, identity, ledger, vault, clock)
         self.runs = RunService(

@@ -1,5 +1,6 @@
 """`aliquot doctor`: looks at the installation and says what to mend. It changes nothing."""
 
+import asyncio
 import os
 import shutil
 import socket
@@ -17,6 +18,7 @@ from aliquot.cli.installation import open_vault, require_reachable
 from aliquot.ledger.note import load_log_key
 from aliquot.models.config import key_variables, load_models
 from aliquot.platform import migrate
+from aliquot.platform.blobs import StorageUnavailable, probe
 from aliquot.platform.fingerprint import require_same_keys
 from aliquot.platform.postgres import EmbeddedPostgres
 from aliquot.platform.settings import Settings, SettingsError, load_settings, unknown_variables
@@ -59,7 +61,7 @@ def checks() -> list[tuple[str, Callable[[Settings], str]]]:
     """What is looked at, by name. A check gives what it found, or raises one of `EXPECTED`, psycopg.Error or OSError."""
     return [
         ("environment", _environment), ("data folder", _data_folder), ("free space", _free_space), ("keys", _keys),
-        ("models file", _models), ("database", _database), ("server", _server),
+        ("models file", _models), ("database", _database), ("storage of files", _storage), ("server", _server),
     ]  # fmt: skip
 
 
@@ -135,6 +137,14 @@ def _database(settings: Settings) -> str:
     if (settings.keys_dir / "subjects").exists() and (settings.keys_dir / "log").exists():
         require_same_keys(url, open_vault(settings), load_log_key(settings.keys_dir).origin, claim=False)
     return f"{'embedded' if settings.embedded else 'external'}, schema version {found}"
+
+
+def _storage(settings: Settings) -> str:
+    try:
+        asyncio.run(probe(None if settings.blob_url else settings.data_dir / "blobs", settings.blob_url))
+    except StorageUnavailable as problem:
+        raise SettingsError(f"{settings.blob_url or settings.data_dir / 'blobs'}: {problem.detail}") from problem
+    return settings.blob_url or "a folder in the data folder"
 
 
 def _server(settings: Settings) -> str:

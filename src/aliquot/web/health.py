@@ -36,8 +36,10 @@ async def health(request: Request) -> JSONResponse:
     services = _services(request)
     parts = await _stored(services) | {"disk": _disk(services), "models": _models(services), "policy": services.policy.health()}
     states = {part["status"] for part in parts.values()}
-    kept = parts["policy"]["status"] != "ok"
-    status = "down" if states & _UNREADY else "degraded" if "low" in states or kept else "ok"
+    files = _files(services)
+    troubled = files["status"] != "ok" or parts["policy"]["status"] != "ok"
+    status = "down" if states & _UNREADY else "degraded" if "low" in states or troubled else "ok"
+    parts["files"] = files
     document = {"status": status, "version": aliquot.__version__, "log": _log_name(services), "parts": parts}
     return JSONResponse(document, status_code=503 if status == "down" else 200)
 
@@ -110,6 +112,12 @@ def _disk(services: Services) -> dict[str, Any]:
     if free < limits.disk_low_bytes:
         return {"status": "low", "detail": "the disk of the data folder is nearly full"}
     return {"status": "ok"}
+
+
+def _files(services: Services) -> dict[str, Any]:
+    """The storage of attached files. Chats go on without it."""
+    problem = services.chat.attachments.storage.trouble
+    return {"status": "ok"} if problem is None else {"status": "down", "code": problem.code, "detail": problem.sentence}
 
 
 def _models(services: Services) -> dict[str, Any]:

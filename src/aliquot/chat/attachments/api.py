@@ -1,4 +1,5 @@
-"""The door to attachments: `files` for who asks, `uploads` for what comes in, `reader` for what a model is given."""
+"""The door to attachments: `files` for who asks, `uploads` for what comes in, `reader` for what a model is given, `storage` for
+whoever asks how the storage of files is."""
 
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ class AttachmentsApi:
         settings: Settings,
     ) -> None:
         store, blobs, limits = AttachmentStore(vault), tools.blobs, settings.limits
-        self.reader = FileReader(db, store, blobs)
+        self.reader, self.storage = FileReader(db, store, blobs), blobs
         self.jobs = AttachmentJobs(
             db=db, store=store, blobs=blobs, scanner=tools.scanner, jobs=jobs, ledger=ledger, limits=limits, clock=clock
         )

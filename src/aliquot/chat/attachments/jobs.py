@@ -48,6 +48,7 @@ class AttachmentJobs:
 
     def register_loops(self, loops: Loops) -> None:
         loops.register("chat.sweep_attachments", 300.0, self.sweep)
+        loops.register("chat.look_at_storage", 30.0, self._blobs.look)
 
     async def scan_later(self, tx: Transaction, attachment_id: uuid.UUID, tries: int = 0) -> None:
         await self._again(tx, SCAN, attachment_id, tries)
@@ -120,6 +121,7 @@ class AttachmentJobs:
                 if row is not None:
                     await self._audit(tx, attachment_id, row.owner_id, "attachment.deleted", "never attached")
             await self._store.purge(tx, now - _REMEMBERED)
+        await self._blobs.sweep()
 
     async def _again(self, tx: Transaction, name: str, attachment_id: uuid.UUID, tries: int) -> None:
         pause = timedelta(seconds=min(_LONGEST_PAUSE_SECONDS, 2 ** min(tries, 6)))

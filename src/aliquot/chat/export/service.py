@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from aliquot.chat.attachments.service import Attachments
 from aliquot.chat.contracts import Conversation, Message
 from aliquot.chat.conversations import Conversations
 from aliquot.chat.export.contracts import MEDIA_TYPES, SUFFIXES, Document, Entry, Exported, Options
@@ -42,6 +43,7 @@ class Exports:
         chats: ChatStore,
         store: ExportStore,
         conversations: Conversations,
+        files: Attachments,
         identity: IdentityApi,
         ledger: LedgerApi,
         jobs: Jobs,
@@ -51,7 +53,7 @@ class Exports:
         settings: Settings,
     ) -> None:
         self._db, self._chats, self._store = db, chats, store
-        self._conversations, self._identity = conversations, identity
+        self._conversations, self._files, self._identity = conversations, files, identity
         self._ledger, self._jobs, self._limiter = ledger, jobs, limiter
         self._clock, self._settings = clock, settings
         self._mail = Mailer(settings.smtp_url.get_secret_value(), settings.mail_from) if settings.smtp_url is not None else None
@@ -78,23 +80,31 @@ class Exports:
         await self._conversations.exported(tx, principal, [m.id for m in messages])
         authors = await self._store.authors(tx, row.id)
         names = await self._identity.names(tx, set(authors.values()))
+        files = await self._files.of_messages(tx, [m.id for m in messages])
         by = {m.id: names.get(authors[m.id], "Unknown person") if m.id in authors else _ASSISTANT for m in messages}
         await self._audit(tx, principal, "conversation.exported", row.id, options.format)
         name = _file_name(found.title or "conversation")
         if options.format == "json":
             return lambda: self._json(found, messages, by), name
-        document = self._document(principal, found, messages, by)
+        document = self._document(principal, found, messages, by, {key: tuple(f.file_name for f in kept) for key, kept in files.items()})
         if options.format == "markdown":
             return lambda: markdown(document, options).encode(), name
         return lambda: pdf(document, options), name
 
-    def _document(self, principal: Principal, found: Conversation, messages: list[Message], by: dict[uuid.UUID, str]) -> Document:
+    def _document(
+        self, principal: Principal, found: Conversation, messages: list[Message], by: dict[uuid.UUID, str],
+        files: dict[uuid.UUID, tuple[str, ...]],
+    ) -> Document:  # fmt: skip
         branch = _branch(messages, found.head_id)
         return Document(
             title=found.title or "Conversation", conversation_id=str(found.id), exported_by=principal.name or principal.email,
             exported_at=self._clock.now(), time_zone=self._settings.time_zone, hidden=len(messages) - len(branch),
             entries=tuple(
-                Entry(author=by[m.id], at=m.created_at, text=m.content, incomplete=m.incomplete, citations=m.citations) for m in branch
+                Entry(
+                    author=by[m.id], at=m.created_at, text=m.content, incomplete=m.incomplete, citations=m.citations,
+                    files=files.get(m.id, ()),
+                )
+                for m in branch
             ),
         )  # fmt: skip
 
