@@ -88,13 +88,12 @@ class ChatApi:
         link: Link | None = None,
     ) -> None:
         self._db, self._policy, self._settings, self._jobs = db, policy, settings, jobs
-        self._identity, self._tools = identity, tools
+        self._identity, self._tools, self._clock = identity, tools, clock
         self._chats, self._runs = ChatStore(vault), RunStore(vault)
         owner, waits = new_id(), Waits(self._runs, ledger)
         self.end_wait, self.wait_for_other = waits.end, waits.other
         self.events: Bus[StoredEvent] = Bus("run:", link, lambda _, data: self._runs.unpack(data))
-        bus = self.events
-        self._writer = RunEventWriter(db, self._runs, bus, owner, metrics.run_events.inc)
+        self._writer = RunEventWriter(db, self._runs, self.events, owner, metrics.run_events.inc)
         shares = self._shares = ShareStore()
         self.access = Access(chats=self._chats, runs=self._runs, shares=shares, tools=tools, db=db, ledger=ledger, clock=clock)
         signed = SignedBranches(signatures, self._chats)
@@ -111,23 +110,19 @@ class ChatApi:
         self.search = Search(self._chats, self.access, vault, limiter, settings.limits, clock)
         self.feedback = FeedbackService(FeedbackStore(vault), self.conversations, db, ledger, limiter, settings.limits, clock)
         self.reviewable = ReviewableAnswers(self.conversations, self._chats, self.access, FeedbackStore(vault), shares)
-        self.backfill = Backfill(db, vault, jobs)
-        self.usage = RunUsage()
-        self.exports = Exports(
-            self._chats, ExportStore(vault), self.conversations, self.attachments.files, identity, ledger, jobs, limiter, db, clock,
-            settings,
-        )  # fmt: skip
+        self.backfill, self.usage = Backfill(db, vault, jobs), RunUsage()
+        exported, attached = ExportStore(vault), self.attachments.files
+        self.exports = Exports(self._chats, exported, self.conversations, attached, identity, ledger, jobs, limiter, db, clock, settings)
         self.sharing = Sharing(shares, self._chats, self.access, identity, ledger, clock, settings.limits)
         self.opening = self._opening(shares, identity, ledger, vault, clock)
         self.runs = RunService(
             db=db, chats=self._chats, runs=self._runs, access=self.access, tree=self.tree, audience=self._audience,
             conversations=self.conversations, executor=self._executor,
-            writer=self._writer, bus=bus, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
+            writer=self._writer, bus=self.events, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
             files=self.attachments.files, classify=routing.intent, owner=owner,
         )  # fmt: skip
         self.direct = DirectCalls(db, policy, self.runs, self.tool_outcome)
         self.signable: SignableKind = SignableConversations(self.conversations, self._chats, settings.limits.signed_messages)
-        self._clock = clock
         self._writing: asyncio.Task[None] | None = None
         jobs.register(CONTINUE_RUN, self._continue_run)
 

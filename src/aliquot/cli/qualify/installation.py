@@ -50,6 +50,7 @@ class InstallationQualification:
             ("Keys", "No key file can be read by others; the root key opens the subject keys.", doctor("keys")),
             ("Free space", "More than the limit disk_low_bytes is free.", doctor("free space")),
             ("Language models", "The models file can be read and its keys are set.", doctor("models file")),
+            ("Storage of files", "The folder or bucket answers this server.", doctor("storage of files")),
             ("Server", "It answers with the log of this folder, or its port is free.", doctor("server")),
         )
         for title, expected, run in table:
