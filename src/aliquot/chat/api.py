@@ -117,8 +117,8 @@ class ChatApi:
         self.opening = self._opening(shares, identity, ledger, vault, clock)
         self.runs = RunService(
             db=db, chats=self._chats, runs=self._runs, access=self.access, tree=self.tree, audience=self._audience,
-            conversations=self.conversations, executor=self._executor,
-            writer=self._writer, bus=self.events, ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
+            conversations=self.conversations, executor=self._executor, writer=self._writer, bus=self.events,
+            ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
             files=self.attachments.files, classify=routing.intent, owner=owner,
         )  # fmt: skip
         self.direct = DirectCalls(db, policy, self.runs, self.tool_outcome)
