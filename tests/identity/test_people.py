@@ -29,7 +29,7 @@ async def test_a_new_person_logs_in_with_the_one_time_password(house: House) -> 
     problem(await ada.get("/probe/operate"), 403, "password_change_required")
     (event,) = [e for e in await house.events("person.created") if e["actor"] != "system"]
     assert (event["record"]["id"], event["reason"]) == (person["id"], "roles:scientist")
-    assert {c["name"] for c in event["content"]} == {"email", "name"}
+    assert {c["name"] for c in event["content"]} == {"email", "name", "password", "signing"}
 
 
 async def test_a_repeated_request_makes_one_person(house: House) -> None:

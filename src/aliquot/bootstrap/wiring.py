@@ -15,7 +15,7 @@ from aliquot.chat.retained import RetainedConversations
 from aliquot.documents.api import DocumentsApi
 from aliquot.documents.contracts import Bounds
 from aliquot.identity.api import IdentityApi
-from aliquot.identity.restated import RestatedPeople
+from aliquot.identity.restated import RestatedIdentities, RestatedKeys, RestatedPeople, RestatedSessions
 from aliquot.kernel.clock import Clock, SystemClock
 from aliquot.lab.api import LabApi
 from aliquot.lab.dashboards import LAB_DASHBOARDS
@@ -48,11 +48,13 @@ from aliquot.policy.restated import RestatedActivations, RestatedApprovals, Rest
 from aliquot.policy.retained import RetainedApprovals
 from aliquot.policy.signatures import ActivationSignatures, ApprovalSignatures
 from aliquot.records.access.api import AccessApi
+from aliquot.records.access.restated import RestatedGlasses
 from aliquot.records.alerts.api import AlertsApi
 from aliquot.records.erasure.api import ErasureApi
 from aliquot.records.erasure.contracts import PersonalData
 from aliquot.records.retention.api import RetentionApi
 from aliquot.records.retention.contracts import RetainedKind
+from aliquot.records.retention.restated import RestatedHolds, RestatedSchedules
 from aliquot.records.review.api import ReviewApi
 from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import SignableKind
@@ -220,5 +222,6 @@ def _restated(vault: Vault) -> Sequence[RestatedRecords]:
     """Whose rows are compared with the log."""
     return [
         RestatedPeople(vault), RestatedRuns(vault), RestatedDecisions(), RestatedApprovals(vault), RestatedBundles(vault),
-        RestatedActivations(vault), RestatedChatRuns(vault), RestatedTraining(vault),
+        RestatedActivations(vault), RestatedChatRuns(vault), RestatedTraining(vault), RestatedKeys(), RestatedSessions(),
+        RestatedIdentities(vault), RestatedSchedules(), RestatedHolds(), RestatedGlasses(),
     ]  # fmt: skip

@@ -29,7 +29,7 @@ from aliquot.identity.oidc.api import SignOnApi
 from aliquot.identity.otp import SecondFactors
 from aliquot.identity.passwords import LENGTH_MAX, Passwords, require_strength
 from aliquot.identity.rights import permissions_of
-from aliquot.identity.service import People, checked_email
+from aliquot.identity.service import People, checked_email, signing_content
 from aliquot.identity.sessions import Sessions
 from aliquot.identity.tokens import Credential, SessionCredential, Tokens, is_key, is_ticket
 from aliquot.kernel.clock import Clock
@@ -245,8 +245,8 @@ class IdentityApi:
         Raises NotFound, NotEnrolled.
         """
         await self._people.find(tx, person_id)
-        await self._factors.remove(tx, person_id, by=by)
-        await self._people.hold_signing(tx, person_id, by)
+        row = await self._people.hold_signing(tx, person_id, by)
+        await self._factors.remove(tx, person_id, by=by, content=signing_content(row))
 
     async def confirm_otp(self, tx: Transaction, principal: Principal, code: str) -> Problem | None:
         """None when `code` is a fresh one of the person's (for signatures); NotEnrolled, WrongOtp or Locked otherwise. Spends it."""

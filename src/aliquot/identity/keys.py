@@ -13,7 +13,7 @@ from aliquot.identity.contracts import Actor, ApiKey, NewApiKey, Principal
 from aliquot.identity.errors import TooManyKeys
 from aliquot.identity.service import People, checked_name
 from aliquot.identity.tokens import KeyCredential, new_key, read_key
-from aliquot.kernel.clock import Clock
+from aliquot.kernel.clock import Clock, rfc3339
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem, Unauthenticated
 from aliquot.ledger.contracts import RecordRef
@@ -22,6 +22,11 @@ from aliquot.platform.vault import Erased, Vault
 
 _KEYS_MAX = 50
 _NOTE_EVERY = timedelta(minutes=1)  # how finely use and refusal are recorded: a busy key must not write at every request
+
+
+def key_statement(person_id: uuid.UUID, secret_sha256: bytes, expires_at: datetime | None) -> bytes:
+    """What the event of a key commits to: whose it is, which secret, until when."""
+    return f"{person_id} {secret_sha256.hex()} {rfc3339(expires_at) if expires_at else 'for ever'}".encode()
 
 
 class Keys:
@@ -44,19 +49,20 @@ class Keys:
             raise TooManyKeys
         key_id = new_id()
         prefix, secret = new_key()
+        hashed = read_key(secret).secret_sha256
         values = {
             "id": key_id,
             "person_id": person_id,
             "prefix": prefix,
-            "secret_sha256": read_key(secret).secret_sha256,
+            "secret_sha256": hashed,
             "name": self._vault.seal(person_id, name.encode(), aad=f"api_key.name:{key_id}"),
             "created_at": now,
             "expires_at": expires_at,
         }
         await store.insert_key(tx, values)
-        await self._people.audit(
-            tx, by, "api_key.created", person_id, record=RecordRef(type="api_key", id=str(key_id)), content={"name": name.encode()}
-        )
+        content = {"name": name.encode(), "key": key_statement(person_id, hashed, expires_at)}
+        record = RecordRef(type="api_key", id=str(key_id))
+        await self._people.audit(tx, by, "api_key.created", person_id, record=record, content=content)
         key = ApiKey(id=key_id, prefix=prefix, name=name, created_at=now, expires_at=expires_at, last_used_at=None)
         return NewApiKey(key=key, secret=secret)
 

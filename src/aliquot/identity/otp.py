@@ -122,12 +122,12 @@ class SecondFactors:
         refused = await self._check(tx, row, code)
         return OtpFailed() if isinstance(refused, WrongOtp) else refused
 
-    async def remove(self, tx: Transaction, person_id: uuid.UUID, *, by: Actor) -> None:
+    async def remove(self, tx: Transaction, person_id: uuid.UUID, *, by: Actor, content: dict[str, bytes] | None = None) -> None:
         """Raises NotEnrolled."""
         if not await store.delete_second_factor(tx, person_id):
             raise NotEnrolled
         await self._limiter.clear(tx, _key(person_id))
-        await self._people.audit(tx, by, "otp.removed", person_id)
+        await self._people.audit(tx, by, "otp.removed", person_id, content=content)
 
     async def components(self, tx: Transaction, principal: Principal) -> Components:
         """What this person's signature consists of, and when this session executed all of it last."""

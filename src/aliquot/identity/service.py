@@ -128,9 +128,10 @@ class People:
             await store.insert_person(tx, values)
         except IntegrityError as error:  # somebody else made the same person at the same time
             raise PersonExists from error
-        content = {"email": email.encode(), "name": name.encode()}
+        row = await self.find(tx, person_id)
+        content = {"email": email.encode(), "name": name.encode(), **password_content(row), **signing_content(row)}
         await self.audit(tx, by, "person.created", person_id, version=1, reason="roles:" + ",".join(roles), content=content)
-        return NewPerson(person=self.person(await self.find(tx, person_id)), password=given if password is None else None)
+        return NewPerson(person=self.person(row), password=given if password is None else None)
 
     async def change(
         self, tx: Transaction, person_id: uuid.UUID, *, name: str | None, email: str | None, may_sign: bool | None, by: Actor,
@@ -166,6 +167,7 @@ class People:
         except IntegrityError as error:
             raise PersonExists from error
         changed = sorted(content) + ([f"may_sign:{'yes' if may_sign else 'no'}"] if may_sign is not None else [])
+        content |= signing_content(row)
         await self.audit(tx, by, "person.changed", person_id, version=row.version, reason=",".join(changed), content=content)
         return self.person(row)
 
@@ -185,8 +187,7 @@ class People:
         await store.lock_admins(tx)
         await self._keep_an_admin(tx, await self.find(tx, person_id, lock=True))
         at = self._clock.now()
-        await store.revoke_sessions(tx, person_id, at)
-        await store.revoke_keys(tx, person_id, at)
+        await self._end_all(tx, person_id, by)
         row = await store.update_person(tx, person_id, at, {"roles": []})
         await self.audit(tx, by, "roles.changed", person_id, version=row.version, reason="roles:")
 
@@ -199,11 +200,17 @@ class People:
         at = self._clock.now()
         if not active:
             await self._keep_an_admin(tx, found)
-            await store.revoke_sessions(tx, person_id, at)
-            await store.revoke_keys(tx, person_id, at)
+            await self._end_all(tx, person_id, by)
         row = await store.update_person(tx, person_id, at, {"active": active})
         await self.audit(tx, by, "person.enabled" if active else "person.disabled", person_id, version=row.version)
         return self.person(row)
+
+    async def _end_all(self, tx: Transaction, person_id: uuid.UUID, by: Actor) -> None:
+        """End the person's sessions and keys."""
+        at = self._clock.now()
+        await store.revoke_sessions(tx, person_id, at)
+        for key_id in await store.revoke_keys(tx, person_id, at):
+            await self.audit(tx, by, "api_key.revoked", person_id, record=RecordRef(type="api_key", id=str(key_id)))
 
     async def set_password(self, tx: Transaction, person_id: uuid.UUID, password: str, *, must_change: bool) -> Row[Any]:
         """Replace the password; the caller audits and ends sessions."""
@@ -237,9 +244,10 @@ class People:
         await store.lock_admins(tx)
         return await store.count_active_admins(tx) > 0
 
-    async def hold_signing(self, tx: Transaction, person_id: uuid.UUID, by: Actor) -> None:
-        """After `by` reset the person's credentials: no signing until another administrator gives the right back."""
+    async def hold_signing(self, tx: Transaction, person_id: uuid.UUID, by: Actor) -> Row[Any]:
+        """After `by` reset the person's credentials: no signing until another administrator gives the right back. The person then."""
         await store.hold_signing(tx, person_id, by.id)
+        return await self.find(tx, person_id)
 
     async def _require_another(self, tx: Transaction, row: Row[Any], by: Actor) -> None:
         """Raise HoldStands for the one who reset the credentials and for the person; a lone administrator has nobody else to ask."""
@@ -268,6 +276,16 @@ class People:
 
 def _may_sign(row: Row[Any]) -> bool:
     return bool(row.may_sign) and row.signing_hold is None
+
+
+def password_content(row: Row[Any]) -> dict[str, bytes]:
+    """What an event commits to of a password: its hash. A hash that somebody writes into the row is found (`identity.restated`)."""
+    return {"password": row.password_hash.encode()}
+
+
+def signing_content(row: Row[Any]) -> dict[str, bytes]:
+    """What an event commits to of the right to sign, and of what holds it."""
+    return {"signing": f"{'yes' if row.may_sign else 'no'} hold:{row.signing_hold or ''}".encode()}
 
 
 def normalise_email(email: str) -> str:

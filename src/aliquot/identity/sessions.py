@@ -13,11 +13,11 @@ from sqlalchemy import Row
 
 from aliquot.identity import store
 from aliquot.identity.address import counting_address
-from aliquot.identity.contracts import FIRST_PASSWORD_FILE, Actor, Login, Principal, Session, Ticket
+from aliquot.identity.contracts import FIRST_PASSWORD_FILE, SYSTEM, Actor, Login, Principal, Session, Ticket
 from aliquot.identity.errors import Locked, LoginFailed, OtpRequired, WeakPassword, WrongPassword
 from aliquot.identity.otp import SecondFactors
 from aliquot.identity.passwords import Passwords, one_time_password, require_strength
-from aliquot.identity.service import People
+from aliquot.identity.service import People, password_content, signing_content
 from aliquot.identity.tokens import SessionCredential, Tokens, digest, is_ticket, new_ticket
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
@@ -131,7 +131,8 @@ class Sessions:
             return refused
         row = await self._people.set_password(tx, principal.id, new, must_change=False)
         await store.revoke_sessions(tx, principal.id, self._clock.now(), but=principal.session_id)
-        await self._people.audit(tx, Actor.of(principal), "password.changed", principal.id, version=row.version)
+        content = password_content(row)
+        await self._people.audit(tx, Actor.of(principal), "password.changed", principal.id, version=row.version, content=content)
         return None
 
     async def reset_password(self, tx: Transaction, person_id: uuid.UUID, password: str | None, *, by: Actor) -> str:
@@ -144,10 +145,11 @@ class Sessions:
             password = one_time_password()
         else:
             require_strength(password, email=self._people.person(found).email)
-        row = await self._people.set_password(tx, person_id, password, must_change=True)
+        await self._people.set_password(tx, person_id, password, must_change=True)
         await store.revoke_sessions(tx, person_id, self._clock.now())
-        await self._people.hold_signing(tx, person_id, by)
-        await self._people.audit(tx, by, "password.reset", person_id, version=row.version)
+        row = await self._people.hold_signing(tx, person_id, by)
+        content = password_content(row) | signing_content(row)
+        await self._people.audit(tx, by, "password.reset", person_id, version=row.version, content=content)
         return password
 
     async def ticket(self, tx: Transaction, principal: Principal) -> Ticket:
@@ -185,6 +187,8 @@ class Sessions:
         await self._limiter.clear(tx, pair)
         if better is not None:
             await store.set_password_hash(tx, row.id, better)
+            content = {"password": better.encode()}
+            await self._people.audit(tx, SYSTEM, "password.rehashed", row.id, version=row.version, content=content)
         return None
 
     async def _count_on_account(self, tx: Transaction, index: bytes) -> None:

@@ -194,9 +194,11 @@ async def revoke_key(tx: Transaction, person_id: uuid.UUID, key_id: uuid.UUID, a
     return (await tx.execute(statement)).rowcount == 1
 
 
-async def revoke_keys(tx: Transaction, person_id: uuid.UUID, at: datetime) -> None:
+async def revoke_keys(tx: Transaction, person_id: uuid.UUID, at: datetime) -> Sequence[uuid.UUID]:
+    """Which ones."""
     k = api_key.c
-    await tx.execute(update(api_key).where(k.person_id == person_id, k.revoked_at.is_(None)).values(revoked_at=at))
+    statement = update(api_key).where(k.person_id == person_id, k.revoked_at.is_(None)).values(revoked_at=at).returning(k.id)
+    return [row.id for row in (await tx.execute(statement)).all()]
 
 
 async def note_key(tx: Transaction, key_id: uuid.UUID, **times: datetime) -> None:

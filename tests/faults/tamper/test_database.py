@@ -1,22 +1,56 @@
 """Rows edited behind the log's back by a superuser with the triggers off: each class is named; an honest site raises no alarm."""
 
+import base64
+import time
+import uuid
 from typing import Any
 
 import psycopg
 import pytest
 
 from aliquot.bootstrap import Services
+from aliquot.identity import otp
+from aliquot.identity.contracts import SYSTEM
+from aliquot.identity.oidc.contracts import Identified
 from aliquot.ledger.contracts import CheckResult
+from aliquot.platform.db import Transaction
 from tests.chat.conftest import ask
 from tests.conftest import Urls
 from tests.faults.tamper.stored import STORED
 from tests.ledger.conftest import untriggered
-from tests.site import Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
+from tests.site import PASSWORD, Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 
 # name → (statements, {(kind, record type, what)}). `:x` are ids that the story of `lived_in` left behind.
 EDITS: dict[str, tuple[list[str], set[tuple[str, str, str]]]] = {
     "roles_given": (["UPDATE person SET roles = '{admin}' WHERE id = :viewer"], {("altered", "person", "roles")}),
     "person_disabled_again": (["UPDATE person SET active = true WHERE id = :disabled"], {("altered", "person", "active")}),
+    "password_moved": (
+        ["UPDATE person SET password_hash = (SELECT password_hash FROM person WHERE id = :disabled) WHERE id = :scientist"],
+        {("altered", "person", "password")},
+    ),
+    "right_to_sign_given": (["UPDATE person SET may_sign = true WHERE id = :viewer"], {("altered", "person", "signing")}),
+    "hold_on_signing_lifted": (["UPDATE person SET signing_hold = NULL WHERE id = :held"], {("altered", "person", "signing")}),
+    "second_factor_removed": (["DELETE FROM second_factor WHERE person_id = :reviewer"], {("altered", "person", "second factor")}),
+    "key_invented": (
+        [
+            "CREATE TEMP TABLE k AS SELECT * FROM api_key WHERE id = :key",
+            "UPDATE k SET id = gen_random_uuid(), prefix = 'invented', secret_sha256 = sha256('known'), person_id = :admin",
+            "INSERT INTO api_key SELECT * FROM k",
+        ],
+        {("unrecorded", "api_key", "row")},
+    ),
+    "key_given_to_somebody_else": (["UPDATE api_key SET person_id = :admin WHERE id = :key"], {("altered", "api_key", "key")}),
+    "key_revived": (["UPDATE api_key SET revoked_at = NULL WHERE id = :revoked"], {("altered", "api_key", "revoked")}),
+    "session_revived": (["UPDATE login_session SET revoked_at = NULL WHERE id = :session"], {("altered", "session", "revoked")}),
+    "identity_moved": (["UPDATE oidc_identity SET person_id = :admin WHERE id = :identity"], {("damaged", "sso_identity", "person")}),
+    "schedule_shortened": (
+        ["UPDATE retention_schedule SET keep_days = 0 WHERE kind = 'approval'"], {("damaged", "retention_schedule", "keep_days")}
+    ),
+    "hold_released": (["UPDATE legal_hold SET released_at = now() WHERE id = :hold"], {("unrecorded", "legal_hold", "row")}),
+    "hold_removed": (["DELETE FROM legal_hold WHERE id = :other_kept"], {("deleted", "legal_hold", "row")}),
+    "emergency_justified": (
+        ["UPDATE break_glass SET verdict = 'justified', reviewed_by = :admin, reviewed_at = now()"], {("unrecorded", "break_glass", "row")}
+    ),
     "name_moved": (
         ["UPDATE person SET name = (SELECT name FROM person WHERE id = :disabled) WHERE id = :viewer"], {("damaged", "person", "name")}
     ),
@@ -70,13 +104,54 @@ async def lived_in(site: Site) -> dict[str, Any]:  # noqa: F811
     heard = [await ask(scientist, text) for text in ("Which instruments are idle?", "Which instruments are running?")]
     approval = (await ask(scientist, "Start PCR-STD-35 on PCR-02")).of("approval_required")[0]["approval_id"]
     messages = [h.of("run_started")[0]["user_message_id"] for h in heard]
-    return {"viewer": site.people["viewer"], "disabled": disabled, "approval": approval, "message1": messages[0], "message2": messages[1]}
+    people = {name: site.people[name] for name in ("viewer", "scientist", "reviewer", "admin")}
+    story = {"disabled": disabled, "approval": approval, "message1": messages[0], "message2": messages[1]}
+    return people | story | await credentials(site) | await kept(site, heard[0].of("run_started")[0]["conversation_id"])
+
+
+async def credentials(site: Site) -> dict[str, Any]:  # noqa: F811
+    """Keys, sessions, a second factor, a reset password, a provider's person."""
+    admin, scientist, reviewer = await site.client("admin"), await site.client("scientist"), await site.client("reviewer")
+    keys = [(await scientist.post("/api/auth/keys", json={"name": name})).json()["key"]["id"] for name in ("a", "b")]
+    assert (await scientist.delete(f"/api/auth/keys/{keys[1]}")).status_code == 204
+    signed_in = await scientist.post("/api/auth/login", json={"email": "scientist@demo.lab", "password": PASSWORD})
+    ended = {"Authorization": f"Bearer {signed_in.json()['token']}"}
+    (session,) = [s["id"] for s in (await scientist.get("/api/auth/sessions", headers=ended)).json()["items"] if s["current"]]
+    assert (await scientist.post("/api/auth/logout", headers=ended)).status_code == 204
+    secret = base64.b32decode((await reviewer.post("/api/auth/otp", json={"password": PASSWORD, "at_login": False})).json()["secret"])
+    code = otp.hotp(secret, int(time.time()) // otp.STEP_SECONDS)
+    assert (await reviewer.post("/api/auth/otp/confirm", json={"code": code})).status_code == 200
+    made = await admin.post("/api/admin/users", json={"email": "held@demo.lab", "name": "Held", "roles": ["scientist"]})
+    held = made.json()["person"]["id"]
+    assert (await admin.post(f"/api/admin/users/{held}/password")).status_code == 200
+    async with site.services.db.begin() as tx:
+        identity = await linked(site, tx)
+    return {"key": keys[0], "revoked": keys[1], "session": session, "held": held, "identity": identity}
+
+
+async def linked(site: Site, tx: Transaction) -> uuid.UUID:  # noqa: F811
+    """The viewer is known to a provider, as after a first log-in there."""
+    accounts = site.services.identity.sso._accounts
+    person = await site.services.identity._people.find(tx, site.people["viewer"])
+    return (await accounts._linked(tx, person, Identified(subject="u-1", auth_time=None, claims={}), SYSTEM)).identity_id
+
+
+async def kept(site: Site, conversation: str) -> dict[str, Any]:  # noqa: F811
+    """Two holds, a schedule that was changed, an emergency access that nobody reviewed."""
+    admin = await site.client("admin")
+    wishes = [{"kind": kind, "reason": "a law suit"} for kind in ("approval", "conversation")]
+    holds = [(await admin.post("/api/admin/holds", json=wish)).json()["id"] for wish in wishes]
+    changed = await admin.put("/api/admin/retention", json={"kind": "instrument_run", "keep_days": 9_000})
+    assert changed.status_code == 200, changed.text
+    glass = {"record": conversation, "reason": "an emergency", "password": PASSWORD}
+    assert (await admin.post("/api/records/break-glass", json=glass)).status_code == 201
+    return {"hold": holds[0], "other_kept": holds[1]}
 
 
 async def settled(services: Services) -> None:
     """Wait until everything committed is in the log."""
     async with services.db.begin() as tx:
-        await services.ledger._settle(tx)
+        await services.ledger.settle(tx)
 
 
 def found(result: CheckResult) -> set[tuple[str, str, str]]:
@@ -93,7 +168,10 @@ async def test_what_is_done_behind_the_logs_back_is_found(site: Site, seeded_url
     await settled(services)
     honest = await services.rechecker.check()
     assert honest.differences == ()
-    assert set(honest.compared) == {"person", "instrument_run", "policy_decision", "approval", "run"}
+    assert set(honest.compared) >= {
+        "person", "instrument_run", "policy_decision", "approval", "run", "api_key", "session", "sso_identity", "retention_schedule",
+        "legal_hold", "break_glass",
+    }  # fmt: skip
     assert min(honest.compared.values()) >= 1
     with psycopg.connect(seeded_urls.superuser, autocommit=True) as conn:
         untriggered(conn)

@@ -18,7 +18,7 @@ from aliquot.identity.oidc import store
 from aliquot.identity.oidc.contracts import Identified
 from aliquot.identity.oidc.errors import SsoDisabled, SsoEmailUnverified, SsoNobody, SsoNoRole, SsoNotLinked
 from aliquot.identity.oidc.rules import mapped_roles, new_secret
-from aliquot.identity.service import NAME_CHARS, People, checked_email, checked_name
+from aliquot.identity.service import NAME_CHARS, People, checked_email, checked_name, password_content
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import InvalidInput
@@ -56,6 +56,8 @@ class Accounts:
         identity = await store.identity_of_subject(tx, index)
         if identity is None:
             return None
+        if self._vault.subject_of(bytes(identity.subject)) != identity.person_id:
+            raise SsoNotLinked  # the row was given to somebody else behind the server's back
         return Account(person=await self._people.find(tx, identity.person_id, lock=True), identity_id=identity.id)
 
     async def admit(self, tx: Transaction, who: Identified, by: Actor) -> Account:
@@ -130,7 +132,8 @@ class Accounts:
         if not (granted or self._settings.link_by_email) or await store.has_identity(tx, found.id):
             raise SsoNotLinked
         if found.must_change:  # the one-time password they were given is not needed any more, and may lie about
-            await self._people.set_password(tx, found.id, new_secret(), must_change=False)
+            row = await self._people.set_password(tx, found.id, new_secret(), must_change=False)
+            await self._people.audit(tx, by, "password.replaced", found.id, version=row.version, content=password_content(row))
         return await self._linked(tx, found, who, by)
 
     async def _linked(self, tx: Transaction, person: Row[Any], who: Identified, by: Actor) -> Account:

@@ -9,7 +9,7 @@ from typing import Any
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
-from aliquot.kernel.clock import Clock
+from aliquot.kernel.clock import Clock, rfc3339
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem
 from aliquot.ledger.api import LedgerApi
@@ -72,8 +72,8 @@ class RetentionApi:
                 return refused
         await store.set_schedule(tx, kind, keep_days, at=self._clock.now(), by=principal.id)
         record = RecordRef(type="retention_schedule", id=kind, version=row.version + 1)
-        said = f"{_days(row.keep_days)} -> {_days(keep_days)}"
-        await self._audit(tx, principal, "retention.changed", record, said, reason)
+        said = f"{days_said(row.keep_days)} -> {days_said(keep_days)}"
+        await self._audit(tx, principal, "retention.changed", record, said, reason, {"keep_days": days_said(keep_days).encode()})
         changed = await store.schedule(tx, kind)
         return _schedule(changed)
 
@@ -97,8 +97,10 @@ class RetentionApi:
         }  # fmt: skip
         await store.lock_holds(tx)
         await store.add_hold(tx, values)
-        await self._audit(tx, principal, "hold.made", RecordRef(type="legal_hold", id=str(hold_id)), None, wanted.reason)
-        return await self.get_hold(tx, hold_id)
+        made = await self.get_hold(tx, hold_id)
+        record = RecordRef(type="legal_hold", id=str(hold_id))
+        await self._audit(tx, principal, "hold.made", record, None, wanted.reason, {"target": hold_target(made)})
+        return made
 
     async def release(
         self, tx: Transaction, principal: Principal, hold_id: uuid.UUID, *, reason: str, secrets: Secrets
@@ -194,14 +196,22 @@ class RetentionApi:
         )  # fmt: skip
 
     async def _audit(
-        self, tx: Transaction, principal: Principal, action: str, record: RecordRef, said: str | None, reason: str | None
-    ) -> None:
-        content = {} if reason is None else {"reason": reason.encode()}
+        self, tx: Transaction, principal: Principal, action: str, record: RecordRef, said: str | None, reason: str | None,
+        more: dict[str, bytes] | None = None,
+    ) -> None:  # fmt: skip
+        content = ({} if reason is None else {"reason": reason.encode()}) | (more or {})
         event = AuditEvent(
             action=action, actor=str(principal.id), via=principal.via, ip=principal.ip, record=record, reason=said, content=content,
             subject=SITE,
         )  # fmt: skip
         await self._ledger.append(tx, event)
+
+
+def hold_target(row: Any) -> bytes:
+    """What a hold keeps, as its event commits to it."""
+    times = [None if at is None else rfc3339(at) for at in (row.since, row.until)]
+    ids = [None if one is None else str(one) for one in (row.person_id, row.conversation_id)]
+    return canonical_json([*ids, row.kind, *times])
 
 
 def _purged(record: RecordRef) -> AuditEvent:
@@ -219,7 +229,7 @@ def _shorter(wanted: int | None, now: int | None) -> bool:
     return wanted is not None and (now is None or wanted < now)
 
 
-def _days(days: int | None) -> str:
+def days_said(days: int | None) -> str:
     return "for ever" if days is None else f"{days} days"
 
 
