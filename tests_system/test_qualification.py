@@ -25,6 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (made,) = folder.glob("*.whl")
     shutil.unpack_archive(made, folder / "site", format="zip")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(folder / "site")], check=True)
     return folder / "site"
 
 
@@ -32,9 +33,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(wheel: Path) -> Iterator[ServerProcess]:
     with tempfile.TemporaryDirectory(prefix="aliquot-q-") as folder:
         process = ServerProcess(Path(folder) / "data", PYTHONPATH=str(wheel))
-        process.start()
-        yield process
-        process.stop()
+        try:
+            yield process.start()
+        finally:
+            process.stop()
 
 
 def qualify(server: ServerProcess, kind: str, out: Path) -> tuple[int, dict[str, object]]:

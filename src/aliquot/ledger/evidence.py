@@ -33,20 +33,23 @@ _PENDING = text(
     "SELECT count(*) FROM audit_event AS e LEFT JOIN audit_log AS l ON l.event_id = e.id "
     "WHERE e.action = ANY(CAST(:actions AS text[])) AND (l.seq IS NULL OR l.seq >= :size)"
 )
-# The time before the first event of the period belongs to the log's own beginning, the time after the last one to the silence.
+# In the log's order, against the latest time any event before had: an event with an earlier time neither ends a silence nor hides one.
+_PLACED = (
+    "WITH placed AS (SELECT l.seq, e.at, coalesce("
+    "max(e.at) OVER (ORDER BY l.seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), "
+    "(SELECT at FROM audit_event WHERE at < :since ORDER BY at DESC LIMIT 1)) AS latest "
+    "FROM audit_log AS l JOIN audit_event AS e ON e.id = l.event_id WHERE e.at >= :since AND e.at < :until)"
+)
+# The last step ends where the period ends.
 _SILENCES = text(
-    "WITH edges AS ("
-    "  (SELECT at FROM audit_event WHERE at < :since ORDER BY at DESC LIMIT 1) "
-    "  UNION ALL SELECT at FROM audit_event WHERE at >= :since AND at < :until "
-    "  UNION ALL SELECT CAST(:until AS timestamptz) WHERE EXISTS (SELECT FROM audit_event WHERE at < :until)"
-    "), steps AS (SELECT lag(at) OVER (ORDER BY at) AS before, at FROM edges), "
-    "long AS (SELECT greatest(before, :since) AS before, at FROM steps WHERE at - before > :allowed) "
+    f"{_PLACED}, steps AS (SELECT at, latest FROM placed UNION ALL "  # noqa: S608 - fixed text
+    "SELECT CAST(:until AS timestamptz), (SELECT at FROM audit_event WHERE at < :until ORDER BY at DESC LIMIT 1)), "
+    "long AS (SELECT greatest(latest, :since) AS before, at FROM steps WHERE at - latest > :allowed) "
     "SELECT before, at, count(*) OVER () AS total, sum(at - before) OVER () AS whole FROM long ORDER BY at - before DESC, at LIMIT :limit"
 )
 _SET_BACK = text(
-    "WITH placed AS (SELECT l.seq, e.at, max(e.at) OVER (ORDER BY l.seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS latest "
-    "FROM audit_log AS l JOIN audit_event AS e ON e.id = l.event_id WHERE e.at >= :since AND e.at < :until) "
-    "SELECT seq, at, latest, count(*) OVER () AS total FROM placed WHERE latest - at > :tolerance ORDER BY seq LIMIT :limit"
+    f"{_PLACED} SELECT seq, at, latest, count(*) OVER () AS total FROM placed "  # noqa: S608 - fixed text
+    "WHERE latest - at > :tolerance ORDER BY seq LIMIT :limit"
 )
 
 
