@@ -186,8 +186,8 @@ async def test_a_message_with_two_wishes_is_never_halved_in_silence(site: Site) 
     assert "SEQ-01" in partly.text
     assert "Not done: “who is the operator”" in partly.text
     actions = await ask(scientist, "start PCR-STD-35 on PCR-02 and stop HPLC-03 because it leaks")
-    assert actions.of("tool_call_start") == []
-    assert "Please send them one by one" in actions.text
+    plan = actions.of("approval_required")[0]["preview"]["plan"]  # see test_plans
+    assert [step["tool"] for step in plan["steps"]] == ["start_run", "stop_run"]
     listed = await ask(scientist, "are PCR-02 and the centrifuge free?")
     assert [call["arguments"] for call in listed.of("tool_call_args")] == [{"instrument": "PCR-02"}, {"instrument": "centrifuge"}]
 

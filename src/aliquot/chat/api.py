@@ -24,6 +24,10 @@ from aliquot.chat.folders.service import Folders
 from aliquot.chat.folders.store import FolderStore
 from aliquot.chat.loop import AgentLoop
 from aliquot.chat.outcomes import ToolOutcome, tool_outcome
+from aliquot.chat.plans.desk import PlanDesk
+from aliquot.chat.plans.runner import PlanRunner
+from aliquot.chat.plans.service import Plans
+from aliquot.chat.plans.store import PlanStore
 from aliquot.chat.recovery import Recovery
 from aliquot.chat.reviewable import ReviewableAnswers
 from aliquot.chat.run_store import RunStore
@@ -55,6 +59,7 @@ from aliquot.platform.settings import Settings
 from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import Vault
 from aliquot.policy.api import PolicyApi
+from aliquot.policy.contracts import ApprovalState
 from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import SignableKind
 from aliquot.routing.api import RoutingApi
@@ -90,8 +95,9 @@ class ChatApi:
         self._db, self._policy, self._settings, self._jobs = db, policy, settings, jobs
         self._identity, self._tools, self._clock = identity, tools, clock
         self._chats, self._runs = ChatStore(vault), RunStore(vault)
-        owner, waits = new_id(), Waits(self._runs, ledger)
-        self.end_wait, self.wait_for_other = waits.end, waits.other
+        owner, self._waits = new_id(), Waits(self._runs, ledger)
+        self._plans = Plans(PlanStore(vault), policy, ledger, clock)
+        self.plans = PlanDesk(self._plans, policy, go_on=self._go_on, end_wait=self._waits.end)
         self.events: Bus[StoredEvent] = Bus("run:", link, lambda _, data: self._runs.unpack(data))
         self._writer = RunEventWriter(db, self._runs, self.events, owner, metrics.run_events.inc)
         shares = self._shares = ShareStore()
@@ -101,7 +107,8 @@ class ChatApi:
         loop = self._loop(models, routing, tools, clock)
         self._executor = Executor(
             db=db, chats=self._chats, runs=self._runs, writer=self._writer, loop=loop, recovery=Recovery(db, self._runs, tools),
-            identity=identity, policy=policy, ledger=ledger, clock=clock, metrics=metrics, waits=waits, owner=owner,
+            identity=identity, policy=policy, ledger=ledger, clock=clock, metrics=metrics, waits=self._waits, owner=owner,
+            plan_interrupted=self._plans.run_ended,
         )  # fmt: skip
         self.tree = Tree(self._chats, TreeStore(), self.access, identity, ledger)
         self._audience = Audience(db, self.access, identity)
@@ -118,7 +125,7 @@ class ChatApi:
         self.runs = RunService(
             db=db, chats=self._chats, runs=self._runs, access=self.access, tree=self.tree, audience=self._audience,
             conversations=self.conversations, executor=self._executor, writer=self._writer, bus=self.events,
-            ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=waits,
+            ledger=ledger, limiter=limiter, limits=settings.limits, clock=clock, metrics=metrics, waits=self._waits,
             files=self.attachments.files, classify=routing.intent, owner=owner,
         )  # fmt: skip
         self.direct = DirectCalls(db, policy, self.runs, self.tool_outcome)
@@ -134,6 +141,7 @@ class ChatApi:
     def _loop(self, models: ModelsApi, routing: RoutingApi, tools: ToolsApi, clock: Clock) -> AgentLoop:
         return AgentLoop(
             db=self._db, store=self._runs, models=models, routing=routing, tools=tools, refresh=self._fresh, files=self.attachments.reader,
+            plans=PlanRunner(self._db, tools, self._plans, self._fresh, self._settings.limits.plan_steps),
             clock=clock, limits=self._settings.limits, zone=ZoneInfo(self._settings.time_zone),
         )  # fmt: skip
 
@@ -154,7 +162,25 @@ class ChatApi:
         if approval is None:
             raise UnknownRun
         await self.runs.queue_continuation(tx, run_id, approval)
+        await self._plans.decided(tx, approval, run_id)
         await self._jobs.defer(tx, CONTINUE_RUN, {"run_id": str(run_id)})
+
+    async def end_wait(self, tx: Transaction, run_id: uuid.UUID, approval: ApprovalState) -> None:
+        """Called when an approval ended undecided, in that transaction: neither a run nor a plan waits for it any more."""
+        await self._waits.end(tx, run_id, approval)
+        await self._plans.undecided(tx, run_id, approval)
+
+    async def wait_for_other(self, tx: Transaction, run_id: uuid.UUID, approval_id: uuid.UUID) -> None:
+        """Called when an edited request takes the place of the one a run waits for. Raises StepFixed for a step of a plan."""
+        await self._plans.other_approval(tx, run_id)
+        await self._waits.other(tx, run_id, approval_id)
+
+    async def _go_on(self, tx: Transaction, after: uuid.UUID, person: Principal, reason: str) -> uuid.UUID:
+        """Queue the run that goes on with a plan, and defer the job that executes it."""
+        run_id = new_id()
+        await self.runs.queue_plan(tx, run_id, after, person, reason)
+        await self._jobs.defer(tx, CONTINUE_RUN, {"run_id": str(run_id)})
+        return run_id
 
     async def answer(self, principal: Principal, started: Started) -> Answer:
         """Wait for the end of a run and give its answer."""

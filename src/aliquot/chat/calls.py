@@ -40,13 +40,13 @@ class Calls:
         """`refresh` gives a person's rights as they are at this moment: they are read anew for every call."""
         self._tools, self._refresh = tools, refresh
 
-    async def run(self, turn: Turn, step: Step) -> Approval | None:
-        """Execute `step`'s calls in order, filling `step.results`; the approval to wait for, if one needs it.
+    async def run(self, turn: Turn, step: Step, until: int | None = None) -> Approval | None:
+        """Execute `step`'s calls in order (those before `until`), filling `step.results`; the approval to wait for, if one needs it.
 
         A call whose earlier execution finished is replayed by `tools` from its stored result (idempotency key).
         """
         done = {str(result["call_id"]) for result in step.results}
-        for index, use in enumerate(step.tool_uses):
+        for index, use in enumerate(step.tool_uses[:until]):
             if use["call_id"] in done:
                 continue
             report = await self._one(turn, step, index, use)
@@ -80,7 +80,7 @@ class Calls:
     async def _one(self, turn: Turn, step: Step, index: int, use: dict[str, str]) -> CallReport:
         if step.source != "model":  # a model's calls were shown while they streamed
             turn.emitter.emit(ToolCallStart(call_id=use["call_id"], name=use["name"]))
-        turn.emitter.emit(ToolCallArgs(call_id=use["call_id"], arguments=_parsed(use["arguments"])))
+        turn.emitter.emit(ToolCallArgs(call_id=use["call_id"], arguments=parsed_arguments(use["arguments"])))
         # The person sees what is being tried before it happens.
         await turn.emitter.settle()
         turn.principal = await self._refresh(turn.principal)
@@ -175,7 +175,7 @@ def _result(use: dict[str, str], report: CallReport) -> dict[str, Any]:
     return use | result
 
 
-def _parsed(arguments: str) -> Any:
+def parsed_arguments(arguments: str) -> Any:
     """The arguments as shown: parsed, or the (shortened) text when they are too long or cannot be shown as JSON."""
     if len(arguments) > _SHOWN_CHARS:
         return arguments[:_SHOWN_CHARS] + "…"

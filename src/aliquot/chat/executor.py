@@ -7,6 +7,7 @@ after it, the partial text is kept and the run ends as interrupted.
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,14 +41,16 @@ from aliquot.kernel.money import money_text
 from aliquot.kernel.problems import Problem
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, RecordRef
-from aliquot.platform.db import Database, DatabaseUnavailable
+from aliquot.platform.db import Database, DatabaseUnavailable, Transaction
 from aliquot.platform.telemetry import Metrics
 from aliquot.policy.api import PolicyApi
-from aliquot.policy.contracts import Approval
+from aliquot.policy.contracts import PLAN, Approval
 
 log = structlog.get_logger(__name__)
 
 _TAKEOVERS_MAX = 3
+PlanInterrupted = Callable[[Transaction, uuid.UUID], Awaitable[None]]
+"""Tells the plan a run drives that the run failed or was cancelled, in its transaction."""
 _RUNS_BEHIND_HISTORY = 8
 
 
@@ -77,8 +80,10 @@ class Executor:
         clock: Clock,
         metrics: Metrics,
         waits: Waits,
+        plan_interrupted: PlanInterrupted,
         owner: uuid.UUID,
     ) -> None:
+        self._plan_interrupted = plan_interrupted
         self._waits = waits
         self._db, self._chats, self._runs, self._writer, self._loop = db, chats, runs, writer, loop
         self._recovery, self._identity, self._policy, self._ledger = recovery, identity, policy, ledger
@@ -263,6 +268,8 @@ class Executor:
                 if step.n == turn.steps[-1].n and not step.tool_uses:
                     await self._runs.save_step(tx, run.id, run.person_id, step)
             await self._ledger.append(tx, self._audit(turn, state, problem))
+            if incomplete:
+                await self._plan_interrupted(tx, run.id)
             if state == "waiting_approval" and turn.approval is not None:  # it may have been decided or withdrawn meanwhile
                 await self._waits.end(tx, run.id, await self._policy.state(tx, turn.approval.id))
         self._metrics.runs.labels(kind=run.kind, state=state).inc()
@@ -317,7 +324,8 @@ def started_event(run: Any, session_id: str | None = None) -> RunStarted:
 def _confirmation(approval: Approval) -> str:
     needs = approval.decision.obligations
     how = "a signature by somebody else" if "sign" in needs else "a second person" if "two_person" in needs else "your confirmation"
-    return f"{approval.preview.summary}\n\nThis needs {how} before anything happens (approval `{approval.id}`)."
+    what = "" if approval.tool == PLAN else f"{approval.preview.summary}\n\n"  # a plan was just shown
+    return f"{what}This needs {how} before anything happens (approval `{approval.id}`)."
 
 
 def _meta(turn: Turn, problem: Problem | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ It only yields run events and fills the `Turn`; committing the outcome is `execu
 """
 
 import json
+import uuid
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from aliquot.chat.calls import Calls, Refresh, new_call_id
 from aliquot.chat.contracts import NoticeGiven, ToolCallStart
 from aliquot.chat.errors import TooManySteps
 from aliquot.chat.history import History
+from aliquot.chat.plans.runner import PlanRunner
 from aliquot.chat.prompt import system_prompt
 from aliquot.chat.run_store import RunStore, Step
 from aliquot.chat.turn import Turn
@@ -34,7 +36,7 @@ from aliquot.models.contracts import (
 )
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.settings import Limits
-from aliquot.policy.contracts import Approval
+from aliquot.policy.contracts import PLAN, Approval
 from aliquot.routing.api import RoutingApi
 from aliquot.routing.contracts import PriorCall, Route, RouteQuery
 from aliquot.tools.api import ToolsApi
@@ -57,12 +59,13 @@ class AgentLoop:
         tools: ToolsApi,
         refresh: Refresh,
         files: FileReader,
+        plans: PlanRunner,
         clock: Clock,
         limits: Limits,
         zone: ZoneInfo,
     ) -> None:
         """`zone` is the site's: `today` is a day there."""
-        self._files = files
+        self._files, self._plans = files, plans
         self._db, self._store, self._models, self._routing, self._tools = db, store, models, routing, tools
         self._calls = Calls(tools, refresh)
         self._clock, self._limits, self._zone = clock, limits, zone
@@ -70,6 +73,8 @@ class AgentLoop:
     async def answer(self, turn: Turn) -> Approval | None:
         """Fill `turn` with the answer; the approval the run stops at, if any."""
         if turn.run.kind == "continue":
+            if (plan := await self._plans.driven_by(turn.run_id)) is not None:
+                return await self._go_on(turn, plan)
             finished = await self._after_decision(turn)
             if finished:
                 return None
@@ -90,10 +95,11 @@ class AgentLoop:
                 return None
             if step.state == "done":
                 continue
-            approval = await self._calls.run(turn, step)
+            approval = await self._execute(turn, step)
             step.state = "done"
             await self._save(turn, step)
             if approval is not None:
+                turn.close_with(str(step.results[-1].get("rendered", "")) if approval.tool == PLAN else "")
                 return approval
             turn.emitter.check()
         raise TooManySteps
@@ -200,7 +206,7 @@ class AgentLoop:
     async def _follow(self, turn: Turn, step: Step) -> Approval | None:
         """Execute the router's (or a direct) calls; the tools' own renderings are the answer."""
         turn.confidence = step.confidence
-        approval = await self._calls.run(turn, step)
+        approval = await self._execute(turn, step)
         step.state = "done"
         await self._save(turn, step)
         said = [self._said(result) for result in step.results if result.get("rendered")]
@@ -214,6 +220,21 @@ class AgentLoop:
             return rendered
         settled = self._tools.settle(str(result["name"]), json.loads(str(result["text"])), str(question))
         return rendered if settled is None else f"{settled}\n\n{rendered}"
+
+    async def _execute(self, turn: Turn, step: Step) -> Approval | None:
+        """The calls of a step, one by one; from the first that acts on as a plan, if several do."""
+        start = self._plans.begins_at(step)
+        approval = await self._calls.run(turn, step, start)
+        if start is None or approval is not None or len(step.results) > start:
+            return approval
+        return await self._plans.make(turn, step, start)
+
+    async def _go_on(self, turn: Turn, plan_id: uuid.UUID) -> Approval | None:
+        """The next steps of a plan, after a decision or because a person resumed it."""
+        step, approval = await self._plans.go_on(turn, plan_id)
+        turn.steps = [step]
+        await self._save(turn, step)
+        return approval
 
     # --- after a person's decision
 

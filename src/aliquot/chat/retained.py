@@ -26,7 +26,7 @@ class RetainedConversations:
     kind = "conversation"
 
     def __init__(self, chat: ChatApi, tools: ToolsApi, clock: Clock, settings: Settings) -> None:
-        self._files, self._tools, self._clock = chat.attachments.files, tools, clock
+        self._files, self._plans, self._tools, self._clock = chat.attachments.files, chat.plans, tools, clock
         self._restorable = timedelta(days=settings.limits.restore_days)
 
     async def kept(self, tx: Transaction, subject: uuid.UUID, before: Mapping[str, datetime | None]) -> Sequence[Kept]:
@@ -52,6 +52,7 @@ class RetainedConversations:
         messages = [row.id for row in await tx.rows(select(message.c.id).where(message.c.conversation_id.in_(ids)))]
         await self._files.forget_messages(tx, messages)
         await self._tools.purge(tx, runs)
+        await self._plans.purge(tx, ids)
         shares = select(conversation_share.c.id).where(conversation_share.c.conversation_id.in_(ids))
         for statement in (
             delete(conversation_share_person).where(conversation_share_person.c.share_id.in_(shares)),

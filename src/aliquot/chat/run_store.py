@@ -11,7 +11,7 @@ from sqlalchemy import Row, Select, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.chat.contracts import Run, RunUsage, StoredEvent
-from aliquot.chat.tables import conversation, run, run_event, run_step
+from aliquot.chat.tables import conversation, message, run, run_event, run_step
 from aliquot.platform.arrays import Blobs, Ints, Texts, Uuids
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.vault import Erased, Vault
@@ -90,6 +90,13 @@ class RunStore:
 
     async def get(self, tx: Transaction, run_id: uuid.UUID) -> Row[Any] | None:
         return await tx.row(select(run).where(run.c.id == run_id))
+
+    async def answered(self, tx: Transaction, run_id: uuid.UUID) -> Row[Any] | None:
+        """The run itself, or the nearest one before it that left an answer: a cancelled run may have said nothing."""
+        row = await self.get(tx, run_id)
+        while row is not None and await tx.scalar(select(message.c.id).where(message.c.id == row.message_id)) is None:
+            row = None if row.parent_run_id is None else await self.get(tx, row.parent_run_id)
+        return row
 
     def ids_of(self, conversation_id: uuid.UUID) -> Select[Any]:
         """The ids of a conversation's runs, as a query for another domain's statement."""

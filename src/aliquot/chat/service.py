@@ -159,21 +159,33 @@ class RunService:
         if parent is None:
             raise UnknownRun
         await self._waits.end(tx, parent.id, approval.state)
+        await self._queue(tx, run_id, parent, str(approval.decided_by or "system"), "approval decided", approval.id)
+
+    async def queue_plan(self, tx: Transaction, run_id: uuid.UUID, after: uuid.UUID, person: Principal, reason: str) -> None:
+        """A run that goes on with a plan, after the run `after`, because a person said so."""
+        parent = await self._runs.answered(tx, after)
+        if parent is None:
+            raise UnknownRun
+        await self._queue(tx, run_id, parent, str(person.id), reason, None)
+
+    async def _queue(
+        self, tx: Transaction, run_id: uuid.UUID, parent: Any, actor: str, reason: str, approval_id: uuid.UUID | None
+    ) -> None:  # fmt: skip
         await self._runs.create(
             tx,
             {
                 "id": run_id, "conversation_id": parent.conversation_id, "person_id": parent.person_id, "kind": "continue",
                 "via": parent.via, "session_id": parent.session_id, "ip": parent.ip, "message_id": new_id(), "model": parent.model,
                 "dashboard": parent.dashboard, "intent": parent.intent, "intent_confidence": parent.intent_confidence,
-                "user_message_id": parent.message_id, "parent_run_id": parent.id, "approval_id": approval.id,
+                "user_message_id": parent.message_id, "parent_run_id": parent.id, "approval_id": approval_id,
                 "created_at": self._clock.now(), "lease_until": self._clock.now(),
             },
         )  # fmt: skip
         await self._ledger.append(
             tx,
             AuditEvent(
-                action="run.queued", actor=str(approval.decided_by or "system"), on_behalf_of=str(parent.person_id),
-                record=RecordRef(type="run", id=str(run_id)), run_id=run_id, reason="approval decided",
+                action="run.queued", actor=actor, on_behalf_of=str(parent.person_id), record=RecordRef(type="run", id=str(run_id)),
+                run_id=run_id, reason=reason,
             ),
         )  # fmt: skip
 

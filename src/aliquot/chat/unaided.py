@@ -27,7 +27,10 @@ def reply(question: str, route: Route, suggestions: Sequence[str], *, hidden_by:
         return asked_back(route) if route.permitted else not_permitted(route)
     if route.unanswered:
         wishes = "\n".join(f"- {part}" for part in route.unanswered)
-        return f"You ask for several things, and I act on one at a time. Nothing was done yet. Please send them one by one:\n\n{wishes}"
+        return (
+            "These are several steps of which more than one acts. I make a plan of them when every step is clear; these are not yet:\n\n"
+            f"{wishes}\n\nNothing was done. Please say all of it again, each step with everything it needs{_needed(route)}."
+        )
     examples = "\n".join(f"- {sentence}" for sentence in suggestions)
     if _THANKS.fullmatch(question.strip()):
         return "You are welcome."
@@ -75,6 +78,11 @@ def remark(route: Route) -> str:
             wanted = " and ".join(_words(slot) for slot in one.missing)
             lines.append(f"Not done: {_words(one.tool or '')}. It needs the {wanted} as well; please ask for it on its own, with that.")
     return "\n\n".join(lines)
+
+
+def _needed(route: Route) -> str:
+    tool, *slots = route.explanation.get("missing") or [""]
+    return f" ({_words(tool)} needs the {' and the '.join(_words(slot) for slot in slots)})" if slots else ""
 
 
 def _wish(route: Route) -> str:

@@ -50,6 +50,7 @@ class Limits(BaseSettings):
     cost_per_run: Decimal = Field(Decimal(5), ge=0)
     cost_per_day: Decimal = Field(Decimal(50), ge=0)
     approval_seconds: int = Field(900, ge=1)
+    plan_steps: int = Field(10, ge=2, le=50)
     approvals_pending: int = Field(50, ge=1)
     approvals_per_minute: int = Field(20, ge=1)
     policy_replay_decisions: int = Field(1_000, ge=1, le=20_000)

@@ -34,6 +34,7 @@ from aliquot.policy.contracts import (
     ExecutionOutcome,
     Expired,
     ListRole,
+    PlannedCall,
     Preview,
     Query,
     Reason,
@@ -50,6 +51,7 @@ from aliquot.policy.inputs import seal_input
 from aliquot.policy.rules import Limit
 from aliquot.policy.service import Approvals, LeaveSignature
 from aliquot.policy.signable import SignableApprovals, SignableBundles
+from aliquot.policy.wholes import Wholes, whole_decision, whole_preview, whole_query
 from aliquot.records.signatures.contracts import SignableKind
 from aliquot.records.training.contracts import Trainings, nobody_trained, training_key
 
@@ -84,6 +86,7 @@ class PolicyApi:
             ledger, vault, clock, limits=settings.limits, limiter=limiter, verify_signature=verify_signature,
             leave_signature=leave_signature,
         )  # fmt: skip
+        self._wholes = Wholes(self._approvals, vault, clock)
         self.bundles = Administration(self.keeper, ledger, vault, clock, settings, bundle_signatures)
         self.signable: tuple[SignableKind, ...] = (SignableBundles(self.keeper), SignableApprovals(vault))
         """What can be signed here; bootstrap registers it."""
@@ -215,6 +218,38 @@ class PolicyApi:
         if row is None:
             raise NotFound
         return row.state
+
+    async def foresee(self, tx: Transaction, query: Query) -> Decision:
+        """What `decide` would answer for this call at this moment; nothing is logged or counted. For plans, which show it first."""
+        await self.keeper.refresh(tx)
+        engine = self.keeper.engine
+        return engine.evaluate(await self._trained(tx, engine, self._timed(query)))
+
+    async def request_whole(
+        self, tx: Transaction, principal: Principal, calls: Sequence[PlannedCall], *, run_id: uuid.UUID, call_id: str, tainted: bool,
+        intent: str | None,
+    ) -> Approval:  # fmt: skip
+        """Ask for one decision about all steps of a plan. Raises as `request_approval` does."""
+        query = whole_query(principal, calls, run_id=run_id, tainted=tainted, intent=intent)
+        return await self._approvals.request(tx, query, whole_decision(calls), call_id, whole_preview(calls))
+
+    async def begin_whole(self, tx: Transaction, principal: Principal, whole_id: uuid.UUID) -> None:
+        """The plan of an approved whole begins; nothing more when it did before. `finish_execution` ends it.
+
+        Raises NotFound, ApprovalExpired, IllegalTransition.
+        """
+        await self._wholes.begin(tx, principal, whole_id)
+
+    async def cover(self, tx: Transaction, approval_id: uuid.UUID, whole_id: uuid.UUID, n: int) -> tuple[Approval, list[str]]:
+        """Let the decision about the whole count for the request of its step `n` (from 0), if that is still what was approved.
+
+        What changed otherwise, as codes; the request then waits for a person like any other.
+        """
+        return await self._wholes.cover(tx, approval_id, whole_id, n)
+
+    async def retract(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, why: str) -> None:
+        """End a pending request because the plan it belongs to goes another way (`why`, a code). Raises AlreadyDecided."""
+        await self._approvals.give_way(tx, principal, approval_id, why)
 
     async def get(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> Approval:
         """One approval I requested or may decide. Raises NotFound, and ApprovalDamaged inside `kept_refusals`."""

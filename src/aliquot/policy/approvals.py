@@ -12,7 +12,7 @@ from aliquot.kernel.canonical import canonical_json, content_hash
 from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.problems import NotFound, Problem
 from aliquot.platform.vault import Damaged, Erased, Vault
-from aliquot.policy.contracts import Approval, Choice, Decision, Preview, Query, Reason, Signed
+from aliquot.policy.contracts import PLAN, Approval, Choice, Decision, Preview, Query, Reason, Signed
 from aliquot.policy.errors import MayNotSign, OwnRequest, SessionRequired
 from aliquot.policy.store import ApprovalRow
 
@@ -42,6 +42,11 @@ class Request:
     tool_schema_sha256: str
     intent: str | None = None
 
+    @property
+    def calls(self) -> int:
+        """How many calls it is about: the limits on what people are asked count each step of a plan."""
+        return len(self.arguments["steps"]) if self.tool == PLAN else 1
+
     def binding(self) -> str:
         """H(JCS{…}) over everything an approval must not be separated from (DESIGN §4.5)."""
         return content_hash(self.bound())
@@ -67,7 +72,8 @@ class Ruling:
     decided_at: str
     decided_by: str
     meaning: str | None
-    next_run: str
+    next_run: str | None
+    """None for a step of a plan that was approved as a whole: the run that executes the plan goes on by itself."""
     printed_name: str | None
     reason: str | None
 
@@ -125,11 +131,11 @@ def open_request(vault: Vault, row: ApprovalRow) -> Request:
     )
     stored = (
         str(row.id), row.call_id, rfc3339(row.created_at), rfc3339(row.expires_at), str(row.requester_id), _text(row.run_id), row.tool,
-        row.other_person, row.binding_sha256,
+        row.other_person, row.binding_sha256, row.calls,
     )  # fmt: skip
     sealed = (
         request.approval_id, request.call_id, request.created_at, request.expires_at, request.requester, request.run, request.tool,
-        needs_other_person(request.decision), request.binding(),
+        needs_other_person(request.decision), request.binding(), request.calls,
     )  # fmt: skip
     if stored != sealed:
         raise Damaged

@@ -76,6 +76,11 @@ class Decision:
     """The band of the risk, by the bundle's rules."""
 
 
+PLAN = "plan"
+"""What an approval of a whole plan has in the place of a tool's name; no tool may be called so."""
+OWN_DECISION = "own_decision"
+"""Obligation of a call that is decided by itself, never together with others."""
+
 ApprovalState = Literal["pending", "approved", "executing", "done", "failed", "unknown", "rejected", "withdrawn", "expired"]
 
 
@@ -93,6 +98,27 @@ class Preview:
     warnings: tuple[str, ...] = ()
     resource_versions: dict[str, int] = field(default_factory=dict)
     """`instrument:PCR-02` → version; part of what the approval binds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCall:
+    """A step of a plan as it is shown, and as an approval of the whole binds it."""
+
+    tool: ToolFacts
+    arguments: dict[str, Any]
+    decision: Decision
+    """Of the policy, about this step alone."""
+    preview: Preview | None
+    """None when it cannot be computed yet, because the step depends on an earlier one."""
+    after: tuple[int, ...] = ()
+    """Places, from 0, of the earlier steps it depends on."""
+    touches: tuple[str, ...] = ()
+    """Records it changes, as far as that is known: `instrument:PCR-02`."""
+
+    @property
+    def own_decision(self) -> bool:
+        """Whether it cannot be covered by a decision about the whole."""
+        return self.tool.gmp_critical or OWN_DECISION in self.decision.obligations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import structlog
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
 from aliquot.policy.bundles import APPROVING, Bundle, BundleRefused, BundleSource, FactType, compile_bundle
-from aliquot.policy.contracts import TRAINING_EXPIRED, Decision, Query, Reason, ToolFacts, Verdict
+from aliquot.policy.contracts import OWN_DECISION, TRAINING_EXPIRED, Decision, Query, Reason, ToolFacts, Verdict
 from aliquot.policy.golden import ADMINISTRATION, golden_problems
 from aliquot.policy.rules import OBLIGATIONS
 from aliquot.records.training.contracts import training_key
@@ -117,7 +117,7 @@ class Engine:
         if query.tool.gmp_critical and not demanded & APPROVING:
             demanded.add("sign")
             reasons.append(Reason(policy_id="gmp-never-automatic", text="A GMP-critical step is never done without a person."))
-        if "reason_required" in demanded and not demanded & APPROVING:
+        if demanded & {"reason_required", OWN_DECISION} and not demanded & APPROVING:
             demanded.add("confirm")
         verdict: Verdict = "confirm" if demanded & APPROVING else "allow"
         return verdict, reasons, risk, [name for name in OBLIGATIONS if name in demanded]

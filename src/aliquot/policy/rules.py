@@ -15,7 +15,7 @@ from aliquot.policy.contracts import Band, Effect, Query
 
 Per = Literal["person", "role", "instrument", "site"]
 
-OBLIGATIONS = ("sign", "two_person", "confirm", "reason_required", "training_valid")
+OBLIGATIONS = ("sign", "two_person", "confirm", "own_decision", "reason_required", "training_valid")
 """All obligations the engine enforces, strongest first."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

@@ -91,14 +91,14 @@ class Approvals:
     async def request(self, tx: Transaction, query: Query, decision: Decision, call_id: str, preview: Preview) -> Approval:
         approval_id, now = new_id(), self._clock.now()
         await store.lock_requester(tx, query.principal.id)
-        if await store.pending_of(tx, query.principal.id, now) >= self._limits.approvals_pending:
-            raise TooManyPending
         ends = now + timedelta(seconds=self._limits.approval_seconds)
         request = approvals.new_request(approval_id, query, decision, call_id=call_id, preview=preview, at=now, ends=ends)
+        if await store.pending_of(tx, query.principal.id, now) + request.calls > self._limits.approvals_pending:
+            raise TooManyPending
         values = {
             "id": approval_id, "version": 1, "state": "pending", "requester_id": query.principal.id, "run_id": query.run_id,
             "call_id": call_id, "tool": query.tool.name, "other_person": approvals.needs_other_person(decision),
-            "created_at": now, "expires_at": ends,
+            "created_at": now, "expires_at": ends, "calls": request.calls,
         }  # fmt: skip
         try:
             values |= {"binding_sha256": request.binding(), "request": approvals.seal_request(self._vault, request)}
@@ -106,7 +106,7 @@ class Approvals:
             approval = approvals.as_approval(self._vault, row, now, query.principal)
         except ValueError as error:
             raise InvalidInput("The arguments or the preview cannot be written as canonical JSON.") from error
-        await self._audit(
+        await self.audit(
             tx, row, "approval.requested", query.principal, outcome="pending", reason=" ".join(decision.obligations),
             content={"arguments": canonical_json(request.arguments), "binding": row.binding_sha256.encode()}, subject=query.principal.id,
             versions={"policy": decision.policy_version, "tool_schema": query.tool.schema_sha256},
@@ -140,7 +140,7 @@ class Approvals:
         values = {"decided_by": principal.id, "decided_at": now, "next_run_id": next_run, "verdict": sealed}
         target: ApprovalState = "approved" if choice == "approve" else "rejected"
         moved = await self._ruled(tx, row, principal, target, values)
-        await self._audit(
+        await self.audit(
             tx, moved, f"approval.{target}", principal, reason=ruling.meaning, content={"ruling": canonical_json(asdict(ruling))},
             subject=principal.id,
         )  # fmt: skip
@@ -157,7 +157,7 @@ class Approvals:
             async with tx.savepoint() as inner:
                 moved = await store.move(inner, row.id, source="pending", target=target, values=values, unexpired_at=values["decided_at"])
                 if moved is not None and target == "approved":
-                    await self._limiter.hit(inner, f"approvals:{principal.id}", self._limits.approvals_per_minute, 60)
+                    await self._limiter.hit(inner, f"approvals:{principal.id}", self._limits.approvals_per_minute, 60, row.calls)
         except RateLimited as limited:
             raise await self._refused(tx, row, principal, TooManyDecisions(retry_after=limited.retry_after)) from limited
         if moved is None:
@@ -174,19 +174,19 @@ class Approvals:
         await self._require_pending(tx, row, principal)
         return approvals.as_approval(self._vault, row, self._clock.now(), principal), request.tainted, request.intent
 
-    async def give_way(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> None:
-        """End a pending request for another one that follows in the same transaction. Raises AlreadyDecided."""
-        values = {"ended_at": self._clock.now(), "failure": "superseded"}
+    async def give_way(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, why: str = "superseded") -> None:
+        """End a pending request: another one follows in the same transaction, or its plan goes another way. Raises AlreadyDecided."""
+        values = {"ended_at": self._clock.now(), "failure": why}
         moved = await store.move(tx, approval_id, source="pending", target="withdrawn", values=values)
         if moved is None:
             raise AlreadyDecided
-        await self._audit(tx, moved, "approval.withdrawn", principal, reason="superseded")
+        await self.audit(tx, moved, "approval.withdrawn", principal, reason=why)
 
     async def superseded(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, successor: uuid.UUID) -> None:
         """Note which request took its place."""
         moved = await store.move(tx, approval_id, source="withdrawn", target="withdrawn", values={"superseded_by": successor})
         if moved is not None:
-            await self._audit(tx, moved, "approval.superseded", principal, reason=str(successor))
+            await self.audit(tx, moved, "approval.superseded", principal, reason=str(successor))
 
     async def counts(self, tx: Transaction, principal: Principal) -> tuple[int, int]:
         """(mine, inbox) of what is pending."""
@@ -201,7 +201,7 @@ class Approvals:
         moved = await store.move(tx, row.id, source="pending", target="withdrawn", values={"ended_at": self._clock.now()})
         if moved is None:
             raise await self._refused(tx, row, principal, AlreadyDecided())
-        await self._audit(tx, moved, "approval.withdrawn", principal)
+        await self.audit(tx, moved, "approval.withdrawn", principal)
         if row.run_id is not None:
             await self.end_wait(tx, row.run_id, "withdrawn")
         return approvals.as_approval(self._vault, moved, self._clock.now(), principal)
@@ -212,7 +212,7 @@ class Approvals:
         """`row` is locked; `current` is the policy's answer of now; `spend` counts the call against the policy's limits."""
         now = self._clock.now()
         if row.state == "approved" and row.state_at(now) == "expired":
-            raise await self._expired(tx, row, query.principal)
+            raise await self.expired(tx, row, query.principal)
         if row.state != "approved":
             raise await self._refused(tx, row, query.principal, IllegalTransition(f"The request is {row.state}, not approved."))
         changed = self._changes(row, query, preview, current)
@@ -226,7 +226,7 @@ class Approvals:
         if moved is None:
             raise await self._refused(tx, row, query.principal, IllegalTransition())
         versions = {"policy": current.policy_version, "tool_schema": query.tool.schema_sha256}
-        await self._audit(tx, moved, "approval.executing", query.principal, outcome="pending", versions=versions)
+        await self.audit(tx, moved, "approval.executing", query.principal, outcome="pending", versions=versions)
         return approvals.as_approval(self._vault, moved, now)
 
     async def finish_execution(
@@ -244,7 +244,7 @@ class Approvals:
     async def expire_due(self, tx: Transaction) -> list[Expired]:
         rows = await store.due(tx, now=self._clock.now(), limit=_BATCH)
         for row in rows:
-            await self._expired(tx, row, None)
+            await self.expired(tx, row, None)
         return [Expired(approval_id=row.id, run_id=row.run_id) for row in rows]
 
     async def resolve_in_flight(self, tx: Transaction, *, older_than_seconds: float) -> list[uuid.UUID]:
@@ -329,7 +329,7 @@ class Approvals:
 
     async def _require_pending(self, tx: Transaction, row: ApprovalRow, principal: Principal) -> None:
         if row.state == "pending" and row.state_at(self._clock.now()) == "expired":
-            raise await self._expired(tx, row, principal)
+            raise await self.expired(tx, row, principal)
         if row.state == "expired":
             raise await self._refused(tx, row, principal, ApprovalExpired())
         if row.state != "pending":
@@ -358,13 +358,13 @@ class Approvals:
         moved = await store.move(tx, row.id, source="executing", target=_ENDS[outcome], values={"ended_at": self._clock.now()})
         if moved is None:
             raise IllegalTransition
-        await self._audit(tx, moved, "approval.executed", None, outcome=_OUTCOMES[outcome])
+        await self.audit(tx, moved, "approval.executed", None, outcome=_OUTCOMES[outcome])
         return moved
 
-    async def _expired(self, tx: Transaction, row: ApprovalRow, principal: Principal | None) -> ApprovalExpired:
+    async def expired(self, tx: Transaction, row: ApprovalRow, principal: Principal | None) -> ApprovalExpired:
         moved = await store.move(tx, row.id, source=row.state, target="expired", values={"ended_at": self._clock.now()})
         if moved is not None:
-            await self._audit(tx, moved, "approval.expired", principal, outcome="denied", reason=row.state)
+            await self.audit(tx, moved, "approval.expired", principal, outcome="denied", reason=row.state)
             if row.run_id is not None:
                 await self.end_wait(tx, row.run_id, "expired")
         return ApprovalExpired()
@@ -372,16 +372,16 @@ class Approvals:
     async def _stale(self, tx: Transaction, row: ApprovalRow, principal: Principal, changed: list[str]) -> ApprovalStale:
         values: Mapping[str, Any] = {"ended_at": self._clock.now(), "failure": " ".join(changed)}
         moved = await store.move(tx, row.id, source="approved", target="failed", values=values)
-        await self._audit(tx, moved or row, "approval.stale", principal, outcome="denied", reason=" ".join(changed))
+        await self.audit(tx, moved or row, "approval.stale", principal, outcome="denied", reason=" ".join(changed))
         return ApprovalStale(changed=changed)
 
     async def _refused(self, tx: Transaction, row: ApprovalRow, principal: Principal | None, refusal: Problem) -> Problem:
         """The refusal, with its audit event in `tx`."""
         if isinstance(refusal, RecordedRefusal):
-            await self._audit(tx, row, "approval.refused", principal, outcome="denied", reason=reason_of(refusal))
+            await self.audit(tx, row, "approval.refused", principal, outcome="denied", reason=reason_of(refusal))
         return refusal
 
-    async def _audit(
+    async def audit(
         self, tx: Transaction, row: ApprovalRow, action: str, principal: Principal | None, *, outcome: Outcome = "ok",
         reason: str | None = None, content: dict[str, bytes] | None = None, subject: uuid.UUID | None = None,
         versions: dict[str, str] | None = None,

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.platform.db import Transaction
-from aliquot.policy.contracts import ApprovalState, DecisionRecord, ListRole, Reason
+from aliquot.policy.contracts import PLAN, ApprovalState, DecisionRecord, ListRole, Reason
 from aliquot.policy.tables import policy_activation, policy_approval, policy_decision, policy_execution
 
 _ROLES: tuple[ListRole, ListRole] = ("mine", "inbox")
@@ -42,6 +42,7 @@ class ApprovalRow:
     executing_at: datetime | None
     ended_at: datetime | None
     failure: str | None
+    calls: int
     superseded_by: uuid.UUID | None
 
     def state_at(self, now: datetime) -> ApprovalState:
@@ -144,8 +145,8 @@ async def lock_requester(tx: Transaction, person_id: uuid.UUID) -> None:
 
 async def pending_of(tx: Transaction, person_id: uuid.UUID, now: datetime) -> int:
     c = policy_approval.c
-    query = sa.select(sa.func.count()).where(c.requester_id == person_id, c.state == "pending", c.expires_at > now)
-    return int(await tx.scalar(query))
+    asked = sa.select(sa.func.coalesce(sa.func.sum(c.calls), 0))
+    return int(await tx.scalar(asked.where(c.requester_id == person_id, c.state == "pending", c.expires_at > now)))
 
 
 def _listed(person_id: uuid.UUID, decides: bool, role: ListRole | None, now: datetime) -> sa.ColumnElement[bool]:
@@ -190,7 +191,8 @@ async def due(tx: Transaction, *, now: datetime, limit: int) -> list[ApprovalRow
 
 async def in_flight_since(tx: Transaction, *, before: datetime, limit: int) -> list[ApprovalRow]:
     """Approvals that began executing before `before` and never ended, locked."""
-    stuck = sa.and_(policy_approval.c.state == "executing", policy_approval.c.executing_at < before)
+    c = policy_approval.c
+    stuck = sa.and_(c.state == "executing", c.executing_at < before, c.tool != PLAN)  # a plan takes as long as its steps
     query = sa.select(policy_approval).where(stuck).order_by(policy_approval.c.id).limit(limit)
     return [_approval(row) for row in await tx.rows(query.with_for_update(skip_locked=True))]
 

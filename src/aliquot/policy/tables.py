@@ -67,6 +67,8 @@ policy_approval = Table(
     time_column("ended_at", nullable=True),
     # Why it failed, as short codes.
     Column("failure", Text),
+    # How many calls it is about: the steps of a plan.
+    Column("calls", Integer, nullable=False, server_default="1"),
     # The request that took this one's place, with edited arguments.
     Column("superseded_by", Uuid),
     CheckConstraint(

@@ -27,6 +27,7 @@ ACTION_THRESHOLD_MIN = 0.85
 REPLY_PROBABILITY = 0.92
 """Of a reply that gives exactly what was asked for: the person was told what it would lead to."""
 EARLIER_MAX = 4
+SEVERAL_ACTIONS = "several actions"
 _DEFAULT_SIMILARITY = 0.3
 
 
@@ -158,7 +159,10 @@ class RoutingApi:
     def _several(
         self, text: str, whole: Route, prior: Sequence[PriorCall], world: World, now: datetime | None
     ) -> Route | None:  # fmt: skip
-        """The parts of a message with several wishes, as far as each can be followed on its own; only the last may act."""
+        """The parts of a message with several wishes, as far as each can be followed on its own. If more than the last act, all of
+        them have to be clear: they become the steps of a plan."""
+        if (plan := self._plan(text, prior, world, now)) is not None:
+            return plan
         said = parts.cut(text)
         routes: list[Route] = []
         for part in said:
@@ -167,12 +171,39 @@ class RoutingApi:
             routes.append(self._whole(self._reader.read(plain, world.vocabulary, now), () if routes else prior, world))
         sure = [route for route in routes if route.accepted or route.asks]
         if any(self._acts(route) for route in sure[:-1]):
-            return None if whole.accepted or len(sure) < 2 else replace(self._nothing("several actions"), unanswered=tuple(said))
+            return None if whole.accepted or len(sure) < 2 else replace(self._nothing(SEVERAL_ACTIONS), unanswered=tuple(said))
         distinct = len({(route.tool, repr(route.arguments)) for route in sure}) == len(said)
         if sure and sure[0].accepted and distinct:
             same = whole.accepted and {route.tool for route in sure} == {whole.tool}
             return None if same else replace(sure[0], also=(*sure[0].also, *sure[1:]))
         return self._partly(whole, said, routes)
+
+    def _plan(self, text: str, prior: Sequence[PriorCall], world: World, now: datetime | None) -> Route | None:
+        """The steps of a message of which more than the last act; None when it is no such message.
+
+        One that is not clear makes all of it unclear: half a plan is not what was asked for.
+        """
+        said = parts.steps(text)
+        if len(said) < 2 or forms.looks_injected(normalise(text)):
+            return None
+        routes: list[Route] = []
+        named: str | None = None
+        for part in said:
+            plain = part if named is None else parts.with_names_before_reason(part, named)
+            reading = self._reader.read(plain, world.vocabulary, now)
+            routes.append(self._whole(reading, () if routes else prior, world))
+            named = self._reader.thing(reading) or named
+        if not any(self._acts(route) for route in routes[:-1] if route.accepted or route.asks):
+            return None
+        if sum(self._acts(route) for route in routes if route.accepted or route.asks) < 2:
+            return None
+        if all(route.accepted for route in routes):
+            return replace(routes[0], also=tuple(routes[1:]))
+        unclear = tuple(part for part, route in zip(said, routes, strict=True) if not route.accepted)
+        asks = next((route for route in routes if route.asks), None)
+        missing = {} if asks is None else {"missing": [asks.tool, *asks.missing]}
+        nothing = self._nothing(SEVERAL_ACTIONS)
+        return replace(nothing, unanswered=unclear, explanation=nothing.explanation | missing)
 
     def _partly(self, whole: Route, said: Sequence[str], routes: Sequence[Route]) -> Route | None:
         """What can be answered of a message whose other wishes cannot: those are named, not dropped."""

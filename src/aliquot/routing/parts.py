@@ -19,6 +19,7 @@ _CUT_KEPT = re.compile(
     r"|,?\s+(?:and then|and also|and afterwards|and|then|afterwards|plus)\s+(?:then |also |please )*"
     r"|,\s+(?:and |then |also |afterwards )*))"
 )
+_REASON = re.compile(r"\b(?:because|due to|since|reason)\b|[:,]", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?:^|\s+)(?:\d{1,2}[.)]|(?:first|second|third|finally|step \w+)[:,]?)\s+(?=[a-zA-Z])")
 
 
@@ -54,3 +55,9 @@ def with_names(part: str, name: str) -> str:
         return re.sub(r"\bthere\b", f"on {name}", part, count=1)
     possessive = place.group() == "its"
     return f"{part[: place.start()]}{name}{' ' if possessive else ''}{part[place.end() :]}"
+
+
+def with_names_before_reason(part: str, name: str) -> str:
+    """The same, but for a reason given in it: `abort D-0001 because it leaks` says nothing about `name`."""
+    mark = _REASON.search(part)
+    return with_names(part, name) if mark is None else with_names(part[: mark.start()], name) + part[mark.start() :]

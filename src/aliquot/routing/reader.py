@@ -99,6 +99,11 @@ class Reader:
                 return replace(reading, mentions=(*reading.mentions, mention))
         return reading
 
+    def thing(self, reading: Reading) -> str | None:
+        """What a part of a message is about, for `it` in the next one: the last value of an argument that several tools have."""
+        named = (m.values[0] for m in reversed(reading.mentions) if m.slot in self._shared and len(m.values) == 1)
+        return next((value for value in named if value.lower() not in QUANTIFIERS), None)
+
     def masked(self, reading: Reading) -> str:
         """The question with a placeholder for every value and for the reason given."""
         aliased = [Mention(self._alias.get(m.slot, m.slot), m.values, m.start, m.end) for m in (*reading.mentions, *reading.codes)]

@@ -21,7 +21,19 @@ from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import Approval, Query, ToolFacts
 from aliquot.tools import store
 from aliquot.tools.breaker import Breakers
-from aliquot.tools.contracts import CallReport, DryRun, ReadyCall, Settling, Tool, ToolContext, ToolInfo, ToolPattern, ToolUsage
+from aliquot.tools.contracts import (
+    CallReport,
+    Draft,
+    DryRun,
+    Joining,
+    ReadyCall,
+    Settling,
+    Tool,
+    ToolContext,
+    ToolInfo,
+    ToolPattern,
+    ToolUsage,
+)
 from aliquot.tools.dashboards import Dashboards
 from aliquot.tools.executing import Executions
 from aliquot.tools.executor import Executor, Sleep
@@ -154,15 +166,27 @@ class ToolsApi:
         *,
         only: Collection[str] | None = None,
         tainted: bool = False,
+        join: Joining | None = None,
     ) -> CallReport | ReadyCall:
         """Check a call and ask the policy. Executes nothing.
 
         A ReadyCall is allowed: give it to `execute`. A CallReport is the end of it: failed (unknown tool, invalid arguments, refused
         by the tool), denied, or waiting with its approval; the same key again gives the same report. `only` are the tools of the
-        dashboard, `tainted` says that untrusted text led here. Raises CallMismatch (the key was used for another call), CallInFlight
+        dashboard, `tainted` says that untrusted text led here; `join` takes part in the transaction.
+        Raises CallMismatch (the key was used for another call), CallInFlight
         and DatabaseUnavailable.
         """
-        return await self._proposals.propose(context, tool, arguments, only, tainted)
+        return await self._proposals.propose(context, tool, arguments, only, tainted, join)
+
+    async def draft(
+        self, tx: Transaction, context: ToolContext, tool: str, arguments: str | dict[str, Any], *, only: Collection[str] | None = None,
+        tainted: bool = False,
+    ) -> Draft:  # fmt: skip
+        """What the policy would say of a call and what it would do, before it is proposed: for a plan, which is shown first.
+
+        Raises UnknownTool, ArgumentsInvalid, and what keeps the tool itself from answering.
+        """
+        return await self._proposals.draft(tx, context, tool, arguments, only, tainted)
 
     async def execute(self, ready: ReadyCall) -> CallReport:
         """Execute an allowed call, once: a finished one is answered from its stored report.

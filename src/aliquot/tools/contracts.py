@@ -1,13 +1,14 @@
 """The Tool protocol and what comes out of a call."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from aliquot.identity.contracts import Principal
+from aliquot.kernel.problems import Problem
 from aliquot.platform.db import Transaction
-from aliquot.policy.contracts import Approval, Decision, Effect, Preview
+from aliquot.policy.contracts import Approval, Decision, Effect, Preview, ToolFacts
 
 CallOutcome = Literal["ok", "failed", "denied", "unknown"]
 
@@ -165,6 +166,23 @@ class ReadyCall:
     tool: str
     arguments: dict[str, Any]
     decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A call of a plan, looked at before anything is decided: nothing was changed, logged or counted."""
+
+    tool: ToolFacts
+    arguments: dict[str, Any]
+    facts: dict[str, Any]
+    decision: Decision
+    preview: Preview | None
+    refusal: Problem | None
+    """Why there is no preview: as things are, it could not be done."""
+
+
+Joining = Callable[[Transaction, CallReport | ReadyCall], Awaitable[CallReport | ReadyCall]]
+"""What else happens in the transaction that decides about a call: its plan notes it, or its approval is covered by that of the whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

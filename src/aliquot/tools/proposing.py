@@ -19,7 +19,7 @@ from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import Approval, Decision, Preview, Query, Reason, ToolFacts
 from aliquot.policy.errors import EditDenied
 from aliquot.tools import reports, store
-from aliquot.tools.contracts import Acting, CallReport, DryRun, ReadyCall, ToolContext
+from aliquot.tools.contracts import Acting, CallReport, Draft, DryRun, Joining, ReadyCall, ToolContext
 from aliquot.tools.errors import CallInFlight, CallMismatch, ToolDenied, ToolFailed, ToolTimeout, UnknownTool, where
 from aliquot.tools.registry import Registered, Registry
 from aliquot.tools.schemas import check_arguments, parse_arguments
@@ -46,17 +46,36 @@ class Proposals:
         self._limiter = limiter
 
     async def propose(
-        self, context: ToolContext, tool: str, given: Given, only: Collection[str] | None, tainted: bool
+        self, context: ToolContext, tool: str, given: Given, only: Collection[str] | None, tainted: bool, join: Joining | None = None
     ) -> CallReport | ReadyCall:
         call, known, problem = self._draft(context, tool, given, only)
         try:
             async with self._db.begin() as tx:
-                return await self._claimed(tx, call, known, problem, tainted)
+                found = await self._claimed(tx, call, known, problem, tainted)
+                return found if join is None else await join(tx, found)
         except (CallMismatch, CallInFlight, DatabaseUnavailable):
             raise
         except Problem as refusal:  # all of that was rolled back; that it was refused is recorded nevertheless
             async with self._db.begin() as tx:
-                return await self._claimed(tx, call, known, refusal, tainted, limited=False)
+                found = await self._claimed(tx, call, known, refusal, tainted, limited=False)
+                return found if join is None else await join(tx, found)
+
+    async def draft(
+        self, tx: Transaction, context: ToolContext, tool: str, given: Given, only: Collection[str] | None, tainted: bool
+    ) -> Draft:  # fmt: skip
+        known = self._visible(tool, only)
+        arguments = self._checked(known, given)
+        query = await self.ask(tx, context, known, arguments, tainted=tainted)
+        decision = _with_permission(await self._policy.foresee(tx, query), context.principal, known.facts)
+        preview, refusal = None, None
+        if decision.decision != "deny":
+            try:
+                preview = await self.preview(tx, context, known, arguments)
+            except ToolTimeout:
+                raise
+            except Problem as problem:
+                refusal = problem
+        return Draft(tool=known.facts, arguments=arguments, facts=query.facts, decision=decision, preview=preview, refusal=refusal)
 
     async def dry_run(self, context: ToolContext, tool: str, given: Given, only: Collection[str] | None) -> DryRun:
         known = self._visible(tool, only)

@@ -8,7 +8,7 @@ from typing import get_args
 from jsonschema import Draft202012Validator
 
 from aliquot.kernel.canonical import content_hash
-from aliquot.policy.contracts import Effect, ToolFacts
+from aliquot.policy.contracts import PLAN, Effect, ToolFacts
 from aliquot.tools.contracts import Tool
 from aliquot.tools.errors import ToolRefused, ToolWithdrawn, UnknownTool
 from aliquot.tools.mcp.contracts import GET_APPROVAL
@@ -41,7 +41,7 @@ class Registry:
         """Add `tool`. Raises ToolRefused for what would later be unsafe or could never be called."""
         if not isinstance(tool, Tool):
             raise ToolRefused(f"{type(tool).__name__} does not implement the Tool protocol")
-        if tool.name in self._tools or tool.name in self._declared or tool.name == GET_APPROVAL:
+        if tool.name in self._tools or tool.name in self._declared or tool.name in (GET_APPROVAL, PLAN):
             raise ToolRefused(f"{tool.name} is registered twice")
         self._tools[tool.name] = _checked(tool)
 

@@ -18,6 +18,7 @@ from aliquot.chat.export.http import router as export_router
 from aliquot.chat.feedback.http import router as feedback_router
 from aliquot.chat.folders.http import router as folders_router
 from aliquot.chat.http import router as chat_router
+from aliquot.chat.plans.http import router as plans_router
 from aliquot.chat.search.http import router as search_router
 from aliquot.chat.sharing.http import router as sharing_router
 from aliquot.chat.streaming import DIRECT
@@ -63,7 +64,7 @@ _ROUTERS = (
     health_router, admin_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
     signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
     feedback_router, tool_calls_router, live_router, agui_router, mcp_router, external_router, attachments_router,
-    access_router, erasure_router, retention_router, review_router, training_router, alerts_router, reports_router,
+    plans_router, access_router, erasure_router, retention_router, review_router, training_router, alerts_router, reports_router,
 )  # fmt: skip
 
 
