@@ -11,7 +11,7 @@ from tests.conftest import cheap_passwords, cluster  # noqa: F401 - fixtures
 from tests.peers.fixtures import model_host, model_server  # noqa: F401 - fixtures
 from tests.site import seeded, seeded_urls, site  # noqa: F401 - fixtures
 
-NPM_PACKAGES = ("@ag-ui/client@1.0.0", "ai@7")
+NPM_PACKAGES = ("@ag-ui/client@1.0.0", "ai@7", "@modelcontextprotocol/sdk@1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""The official JavaScript clients of AG-UI and of the AI SDK read our streams."""
+"""The official JavaScript clients of AG-UI, of the AI SDK and of MCP read what we send."""
 
 import asyncio
 import json
@@ -38,3 +38,12 @@ async def test_the_ai_sdk(site: Site, npm_packages: Path) -> None:
         text = "".join(part["text"] for part in told["last"]["parts"] if part["type"] == "text")
         stored = (await client.get("/api/conversations/chat-1/messages")).json()["items"][0]
         assert (text, told["last"]["id"]) == (stored["content"], stored["id"])
+
+
+async def test_the_mcp_sdk(site: Site, npm_packages: Path) -> None:
+    client = await site.client("scientist")
+    told = await node(npm_packages, "mcp_client.mjs", site.url, token(client))
+    assert {"get_instrument_status", "start_run", "get_approval"} <= set(told["tools"])
+    assert "PCR-02" in told["read"]["content"][0]["text"]
+    assert told["asked"]["structuredContent"]["state"] == "waiting_approval"
+    assert told["waits"]["structuredContent"]["approval"] == told["asked"]["structuredContent"]["approval"]

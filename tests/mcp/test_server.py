@@ -1,6 +1,7 @@
 """`/mcp` judged by the official SDK as the client: what it lists, what a call does, what waits, and what never happens through it."""
 
 import asyncio
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -280,3 +281,24 @@ async def test_a_token_that_ends_while_its_client_waits_ends_the_wait_and_places
             ended = await waiting
             assert ended.is_error
             assert data(ended)["code"] == "unauthenticated"
+
+
+async def test_any_process_of_the_site_answers_and_the_sdk_is_loaded_by_who_needs_it(
+    seeded_urls: Urls, seeded: Seeded, tmp_path: Path
+) -> None:
+    async with (
+        running_site(seeded_urls, tmp_path / "one", seeded, shutdown_seconds=0.2) as one,
+        running_site(seeded_urls, tmp_path / "two", seeded, shutdown_seconds=0.2) as two,
+    ):
+        scientist = await one.client("scientist")
+        token = str(scientist.headers["Authorization"])
+        async with client_of(one, token, "legacy") as first, client_of(two, token, "legacy") as second:
+            asked, again = await asyncio.gather(first.call_tool("start_run", START), second.call_tool("start_run", START))
+            approval = data(asked)["approval"]["id"]
+            assert data(again)["approval"]["id"] == approval
+            await scientist.post(f"/api/approvals/{approval}/decision", json={"decision": "approve"})
+            ended = await second.call_tool("get_approval", {"approval_id": approval, "wait_seconds": 30})
+            assert data(ended)["result"]["instrument"] == "PCR-02"
+    program = "import sys, aliquot.web.app; sys.exit(any(name.split('.')[0] in ('mcp', 'mcp_types') for name in sys.modules))"
+    started = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    assert await started.wait() == 0, "a server that nobody asks for MCP does not load its SDK"

@@ -4,6 +4,7 @@ Descriptions and schemas are text from outside: they are shown to language model
 cannot see, and a schema is closed and loses what could be costly to check (regular expressions).
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
@@ -94,3 +95,8 @@ def description_of(server: str, definition: Definition, instead: str | None) -> 
 def visible(text: str) -> str:
     """`text` without what people cannot see: control, format, private and unassigned characters, among them tags and bidi marks."""
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cn", "Cs"))
+
+
+def quotable(text: str) -> str:
+    """One short line of words out of `text`: nothing in it is Markdown, a link or an image."""
+    return " ".join(re.sub(r"[^\w .,:;%'\"=+-]", " ", visible(text[:600])).replace("://", " ").split())[:300]

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from aliquot.platform.mcp_settings import McpServer
 from aliquot.platform.settings import Limits
 from aliquot.tools.errors import ToolFailed, ToolRefused, ToolTimeout
-from aliquot.tools.mcp.definitions import Definition
+from aliquot.tools.mcp.definitions import Definition, quotable
 from aliquot.tools.mcp.errors import PeerAway, PeerRefused
 from aliquot.tools.mcp.stdio import program
 
@@ -72,7 +72,9 @@ class Peer:
         """End the connection, and the program behind it."""
         self._forget()
         if self._holders:
-            await asyncio.wait(self._holders, timeout=5)
+            _, left = await asyncio.wait(self._holders, timeout=5)
+            for holder in left:
+                holder.cancel()
 
     @asynccontextmanager
     async def _asking(self, seconds: float) -> AsyncIterator[Client]:
@@ -113,8 +115,10 @@ class Peer:
                 try:
                     self._client = await asyncio.wait_for(ready, self._declared.timeout_seconds)
                 except TimeoutError as error:
-                    holder.cancel()
                     raise PeerAway(f"The external server {self._declared.name} does not answer.") from error
+                finally:
+                    if self._client is None:  # also when who waited was cancelled: nobody else would end it
+                        holder.cancel()
             return self._client
 
     async def _hold(self, ready: asyncio.Future[Client], leave: asyncio.Event) -> None:
@@ -225,4 +229,4 @@ def wire_json(value: Any) -> bytes:
 
 
 def _quoted(server: str, text: str) -> str:
-    return f"The external server {server} refuses this: “{text[:300]}”"
+    return f"The external server {server} refuses this: “{quotable(text)}”"
