@@ -29,6 +29,7 @@ class Peer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.stop: Callable[[], None] = lambda: None
         folder.mkdir()
         (folder / "calls.jsonl").touch()
 
@@ -52,9 +53,11 @@ async def http_peer(folder: Path, **tools: dict[str, Any]) -> AsyncIterator[tupl
     try:
         assert process.stdout is not None
         port = int(await asyncio.wait_for(process.stdout.readline(), 60))
+        peer.stop = process.kill
         yield peer, f"http://127.0.0.1:{port}/mcp"
     finally:
-        process.kill()
+        if process.returncode is None:
+            process.kill()
         await process.wait()
 
 
@@ -206,13 +209,17 @@ async def test_servers_that_are_away_hang_or_talk_nonsense_harm_nobody_else(tmp_
     hanging, talking = [await asyncio.start_server(peer, "127.0.0.1", 0) for peer in (hang, nonsense)]
     ports = [server.sockets[0].getsockname()[1] for server in (hanging, talking)]
     tools = (McpTool(name="t", effect="read"),)
-    async with hanging, talking, http_peer(tmp_path / "peer", t={"text": "well"}) as (_, url):
+    slow = {"text": "late", "seconds": 60}
+    async with hanging, talking, http_peer(tmp_path / "peer", t={"text": "well"}, slow=slow) as (peer, url):
         servers = (
             McpServer(name="away", url="http://127.0.0.1:1/mcp", tools=tools, timeout_seconds=1),
             McpServer(name="hangs", url=f"http://127.0.0.1:{ports[0]}/mcp", tools=tools, timeout_seconds=1),
             McpServer(name="talks", url=f"http://127.0.0.1:{ports[1]}/mcp", tools=tools, timeout_seconds=1),
             McpServer(name="none", command="/nonexistent/program", tools=tools, timeout_seconds=2),
             McpServer(name="good", url=url, tools=tools),
+            McpServer(name="nokey", url=url, tools=tools, api_key_env="A_KEY_NOBODY_SET"),
+            McpServer(name="pinned", url=url, tools=(McpTool(name="t", sha256="0" * 64),)),
+            McpServer(name="late", url=url, tools=(McpTool(name="slow"),), timeout_seconds=1),
         )
         async with start(*servers) as site:
             scientist, admin = await site.client("scientist"), await site.client("admin")
@@ -223,10 +230,31 @@ async def test_servers_that_are_away_hang_or_talk_nonsense_harm_nobody_else(tmp_
                 assert refused.json()["code"] == "tool_withdrawn"
             seen = {server["name"]: server for server in (await admin.get("/api/admin/mcp")).json()["items"]}
             assert {name: server["reachable"] for name, server in seen.items()} == {
-                "away": False, "hangs": False, "talks": False, "none": False, "good": True,
+                "away": False, "hangs": False, "talks": False, "none": False, "nokey": False, "good": True,
+                "late": True, "pinned": True,
             }  # fmt: skip
             assert "cannot be reached" in seen["away"]["fault"]
+            assert "A_KEY_NOBODY_SET" in seen["nokey"]["fault"]
+            (pinned,) = seen["pinned"]["tools"]
+            assert (pinned["state"], pinned["definition"], pinned["offered"]["name"]) == ("changed", None, "t")
+            accept = {"sha256": pinned["offered_sha256"]}
+            assert (await admin.post("/api/admin/mcp/pinned/tools/t/accept", json=accept)).json()["code"] == "pinned_in_settings"
+            assert (await call(scientist, "pinned__t", {})).json()["code"] == "tool_withdrawn"
             assert (await scientist.get("/api/health")).status_code == 200
+
+            asked = (await call(scientist, "late__slow", {})).json()["approval"]["id"]
+            decided = await scientist.post(f"/api/approvals/{asked}/decision", json={"decision": "approve"})
+            heard = await hear(scientist, decided.json()["run_id"])
+            assert heard.of("tool_call_end")[0]["outcome"] == "unknown", "it was sent, and nobody knows what became of it"
+            assert (await scientist.get(f"/api/approvals/{asked}")).json()["state"] == "unknown"
+            assert [entry["tool"] for entry in peer.calls] == ["t", "slow"], "what may have happened is not tried again"
+
+            peer.stop()
+            gone = await call(scientist, "good__t", {})
+            assert gone.json()["code"] in ("tool_failed", "tool_unavailable")
+            await site.services.mcp.look()
+            again = await call(scientist, "good__t", {})  # known, but away: it says so
+            assert again.json()["code"] == "tool_unavailable"
 
 
 async def test_text_from_outside_decides_nothing(tmp_path: Path, seeded_urls: Urls, seeded: Seeded, model_server: ModelServer) -> None:

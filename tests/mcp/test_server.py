@@ -1,6 +1,7 @@
 """`/mcp` judged by the official SDK as the client: what it lists, what a call does, what waits, and what never happens through it."""
 
 import asyncio
+import json
 import sys
 import uuid
 from pathlib import Path
@@ -241,6 +242,11 @@ async def test_hostile_requests_are_refused_as_the_specification_says(site: Site
             assert 200 <= answer.status_code < 500, (version, body[:60], answer.status_code)
             assert "Traceback" not in answer.text
             assert '"result":{"content"' not in answer.text or '"isError":true' in answer.text
+    for depth in (20, 400, 900):
+        arguments = '{"a":' * depth + "1" + "}" * depth
+        body = json.dumps(_call("get_instrument_status", {})).replace("{}}}", arguments + "}}").encode()
+        deep = (await post(body)).text
+        assert "arguments_invalid" in deep or '"code":-32' in deep, (depth, deep[:200])
     big = await post(_call("get_instrument_status", {"instrument": "x" * 1_100_000}))
     assert (big.status_code, big.json()["error"]["data"]["code"]) == (413, "too_large")
     assert (await scientist.get("/api/approvals", params={"state": "pending"})).json()["items"] == []  # no batch slipped through

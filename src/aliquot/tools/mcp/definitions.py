@@ -99,4 +99,4 @@ def visible(text: str) -> str:
 
 def quotable(text: str) -> str:
     """One short line of words out of `text`: nothing in it is Markdown, a link or an image."""
-    return " ".join(re.sub(r"[^\w .,:;%'\"=+-]", " ", visible(text[:600])).replace("://", " ").split())[:300]
+    return " ".join(re.sub(r"[^\w .,:;%'\"=+-]", " ", visible(text[:600])).split())[:300]

@@ -26,7 +26,8 @@ from aliquot.tools.mcp.stdio import program
 logging.getLogger("mcp").setLevel(logging.CRITICAL + 1)  # it quotes messages, and so contents
 
 _PAGES_MAX, _TOOLS_MAX = 20, 500
-_LOCAL = (wire.CONNECTION_CLOSED, wire.REQUEST_TIMEOUT)
+# Also what the SDK says for an HTTP error, a lost session or an answer it cannot read: the call may have been carried out.
+_AMBIGUOUS = (wire.CONNECTION_CLOSED, wire.REQUEST_TIMEOUT, wire.INTERNAL_ERROR, wire.INVALID_REQUEST, wire.PARSE_ERROR)
 _RESULT: TypeAdapter[wire.CallToolResult] = TypeAdapter(wire.CallToolResult)
 
 
@@ -89,9 +90,9 @@ class Peer:
             async with asyncio.timeout(seconds):
                 yield client
         except MCPError as error:
-            if error.code not in _LOCAL:
+            self._forget()  # it may be a session that is gone: the next call begins anew
+            if error.code not in _AMBIGUOUS:
                 raise PeerRefused(_quoted(self._declared.name, error.message)) from error
-            self._forget()
             raise (ToolTimeout if error.code == wire.REQUEST_TIMEOUT else ToolFailed) from error
         except TimeoutError as error:
             self._forget()
@@ -128,6 +129,8 @@ class Peer:
                 if not ready.done():
                     ready.set_result(client)
                 await leave.wait()
+        except PeerAway as away:
+            ready.set_exception(away)
         except Exception:  # noqa: BLE001 - whatever it is: there is no connection, or none any more
             if not ready.done():
                 ready.set_exception(PeerAway(f"The external server {self._declared.name} cannot be reached."))
@@ -142,6 +145,8 @@ class Peer:
     @asynccontextmanager
     async def _transport(self) -> AsyncIterator[Any]:
         declared, limits = self._declared, self._limits
+        if declared.api_key_env is not None and declared.api_key_env not in os.environ:
+            raise PeerAway(f"The variable {declared.api_key_env} with the key for {declared.name} is not set.")
         if declared.command is not None:
             names = (*declared.env, *((declared.api_key_env,) if declared.api_key_env else ()))
             env = {"PATH": os.defpath, "HOME": str(self._folder), "LANG": "C.UTF-8"} | {n: os.environ[n] for n in names if n in os.environ}
@@ -153,7 +158,7 @@ class Peer:
             return
         headers = {"accept-encoding": "identity", "user-agent": "aliquot"}
         if declared.api_key_env is not None:
-            headers["authorization"] = f"Bearer {os.environ.get(declared.api_key_env, '')}"
+            headers["authorization"] = f"Bearer {os.environ[declared.api_key_env]}"
         timeout = httpx2.Timeout(declared.timeout_seconds, read=declared.timeout_seconds + 5)
         transport = _Bounded(httpx2.AsyncHTTPTransport(), limits.mcp_answer_bytes)
         async with httpx2.AsyncClient(headers=headers, timeout=timeout, transport=transport) as http:

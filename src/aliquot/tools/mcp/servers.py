@@ -73,7 +73,6 @@ class _Link:
     fault: str | None = None
     looked_at: datetime | None = None
     faults: dict[str, str] = field(default_factory=dict)
-    listed: frozenset[str] = frozenset()
     shown: dict[str, str] = field(default_factory=dict)
     """Tool → hash of the definition in the registry."""
 
@@ -102,7 +101,10 @@ class RemoteServers:
 
     async def look(self) -> None:
         """Look at every server at the same time; one that is away or hangs delays no other."""
-        await asyncio.gather(*(self._look(link) for link in self._links.values()))
+        ends = await asyncio.gather(*(self._look(link) for link in self._links.values()), return_exceptions=True)
+        for error in ends:
+            if error is not None:
+                raise error
 
     async def close(self) -> None:
         """End all connections and programs."""
@@ -148,7 +150,7 @@ class RemoteServers:
                 log.warning("mcp_server_away", server=link.server.name, reason=problem.code)
             link.reachable, link.fault = False, problem.detail
         else:
-            link.reachable, link.fault, link.listed = True, None, frozenset(offered)
+            link.reachable, link.fault = True, None
         link.looked_at = self._clock.now()
         async with self._db.begin() as tx:
             for tool in link.server.tools:
@@ -232,7 +234,7 @@ class RemoteServers:
             state: State = "ready" if tool.name in link.shown else "missing" if link.reachable else "unseen"
             if fault is not None:
                 state = "refused"
-            elif row is not None and row.offered_sha256 is not None:
+            elif row is not None and (row.offered_sha256 is not None or tool.sha256 not in (None, row.sha256)):
                 state = "changed"
             tools.append(
                 ExternalTool(

@@ -1,6 +1,5 @@
 """All SQL of the definitions of external tools."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, select, update
@@ -32,8 +31,3 @@ async def change(tx: Transaction, server: str, tool: str, values: dict[str, Any]
     """Change a row whose offered definition is still `offered`; False when it is not."""
     same = _t.offered_sha256.is_(None) if offered is None else _t.offered_sha256 == offered
     return (await tx.execute(update(mcp_tool).where(_t.server == server, _t.tool == tool, same).values(values))).rowcount == 1
-
-
-async def everything(tx: Transaction) -> Sequence[Row[Any]]:
-    """All rows."""
-    return await tx.rows(select(mcp_tool).order_by(_t.server, _t.tool))
