@@ -178,7 +178,7 @@ def test_an_installation_is_qualified_and_what_is_broken_is_found(
     assert result.exit_code == 0, result.stdout + result.stderr
     vkey = CliRunner().invoke(app, ["log", "key"]).stdout.strip()
     document = signed_report(home / "out", "installation", vkey)
-    assert (document["result"], document["passed"], len(document["steps"])) == ("pass", 20, 20)
+    assert (document["result"], document["passed"], len(document["steps"])) == ("pass", 21, 21)
     assert document["executor"] == "Rita Runner"
     with psycopg.connect(seeded_urls.superuser, autocommit=True) as conn:
         recorded = conn.execute("SELECT body FROM audit_event WHERE action = 'qualification.recorded'").fetchall()
