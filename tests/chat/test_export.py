@@ -24,6 +24,7 @@ from aliquot.chat.export.blocks import blocks, plain
 from aliquot.chat.export.contracts import Document, Entry, Options
 from aliquot.chat.export.markdown import markdown
 from aliquot.chat.export.pdf import pdf
+from aliquot.identity.rights import ROLE_PERMISSIONS
 from aliquot.kernel.clock import SystemClock
 from tests.chat.conftest import ask, hear
 from tests.conftest import Urls
@@ -222,6 +223,36 @@ async def test_nothing_a_file_claims_is_believed(site: Site) -> None:
     copied = (await scientist.get(f"/api/conversations/{copy}/messages", params={"branch": "shown"})).json()["items"]
     assert [set(m["metadata"].get("imported", ())) == {"at"} for m in reversed(copied)] == marks
     assert True in marks
+
+
+async def test_an_import_needs_the_permissions_of_what_it_may_have_come_from(site: Site) -> None:
+    """Shared with somebody who lacks them it would show what they may not see, whatever the file says or leaves out."""
+    scientist = await site.client("scientist")
+
+    async def shared(*messages: dict[str, Any]) -> tuple[int, str]:
+        parent: str | None = None
+        chained: list[dict[str, Any]] = []
+        for n, message in enumerate(messages, 1):
+            chained.append(MESSAGE | {"id": str(uuid.UUID(int=n)), "parent_id": parent} | message)
+            parent = chained[-1]["id"]
+        brought = await scientist.post("/api/conversations/import", content=json.dumps(FILE | {"messages": chained, "head_id": parent}))
+        assert brought.status_code == 201, brought.text
+        answer = await scientist.post(f"/api/conversations/{brought.json()['id']}/share", json={"users": ["viewer@demo.lab"]})
+        return answer.status_code, str(answer.json().get("detail", ""))
+
+    answered = {"role": "assistant", "content": "PCR-02 is idle."}
+    named = answered | {"metadata": {"imported": {"metadata": {"tool_calls": [{"name": "start_run", "outcome": "ok"}]}}}}
+    gone = answered | {"metadata": {"tool_calls": [{"name": "read_other_site"}]}}
+    odd = answered | {"metadata": {"tool_calls": [{"name": "<b>" * 1_000}, 7]}}
+    assert (await shared({}, answered))[0] == 201  # may read what the importer may
+    for message, permission in ((named, "lab.operate"), (gone, "tool.read_other_site"), (odd, "tool.unknown")):
+        status, why = await shared({}, message)
+        assert (status, permission in why) == (409, True), why
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ROLE_PERMISSIONS, "viewer", frozenset({"chat.use"}))
+        status, why = await shared({}, answered)  # names no tool at all
+        assert (status, "lab.read" in why) == (409, True), why
+        assert (await shared({}))[0] == 201  # a person's own words
 
 
 @pytest.mark.rule("11.10(b)")

@@ -119,7 +119,9 @@ class ChatApi:
         self.reviewable = ReviewableAnswers(self.conversations, self._chats, self.access, FeedbackStore(vault), shares)
         self.backfill, self.usage = Backfill(db, vault, jobs), RunUsage()
         exported, attached = ExportStore(vault), self.attachments.files
-        self.exports = Exports(self._chats, exported, self.conversations, attached, identity, ledger, jobs, limiter, db, clock, settings)
+        self.exports = Exports(
+            self._chats, exported, self.conversations, attached, identity, tools, ledger, jobs, limiter, db, clock, settings
+        )  # fmt: skip
         self.sharing = Sharing(shares, self._chats, self.access, identity, ledger, clock, settings.limits)
         self.opening = self._opening(shares, identity, ledger, vault, clock)
         self.runs = RunService(

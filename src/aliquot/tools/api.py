@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -101,15 +101,18 @@ class ToolsApi:
         return self._registry.from_outside(name)
 
     async def permissions_used(self, tx: Transaction, runs: Select[Any]) -> frozenset[str]:
-        """Every permission of every tool called in the runs whose ids `runs` selects.
+        """Every permission of every tool called in the runs whose ids `runs` selects."""
+        return self.permissions_of(await store.names_called(tx, runs))
 
-        A tool that exists no longer asks for a permission nobody has.
-        """
+    def permissions_of(self, names: Iterable[str]) -> frozenset[str]:
+        """Every permission of the tools `names`. One that does not exist (any longer) asks for a permission nobody has."""
         known = {registered.facts.name: registered.facts.permissions for registered in self._registry.all()}
-        used: set[str] = set()
-        for name in await store.names_called(tx, runs):
-            used.update(known.get(name, (f"tool.{name}",)))
-        return frozenset(used)
+        return frozenset(permission for name in names for permission in known.get(name, (f"tool.{name}",)))
+
+    def permissions_to_read(self, principal: Principal) -> frozenset[str]:
+        """Every permission of the tools this person may read with: what anything they bring along may have come from."""
+        reading = [known.facts for known in self._registry.all() if known.facts.effect == "read" and may_use(principal, known.facts)]
+        return frozenset(permission for facts in reading for permission in facts.permissions)
 
     async def purge(self, tx: Transaction, run_ids: Collection[uuid.UUID]) -> None:
         """Delete the calls of runs whose retention is over; the database refuses any other."""

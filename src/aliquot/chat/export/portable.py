@@ -4,6 +4,7 @@ A file is somebody's claim: what is imported is marked so, its citations count a
 """
 
 import json
+import re
 import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -17,6 +18,9 @@ from aliquot.kernel.clock import rfc3339
 FORMAT = "aliquot-conversation"
 _MESSAGES_MAX = 10_000
 _METADATA_CHARS = 100_000
+_TOOLS_MAX = 100
+_TOOL_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_UNKNOWN = "unknown"
 
 
 class _Part(BaseModel):
@@ -103,6 +107,27 @@ class PortableConversation(_Part):
         if self.head_id is not None and self.head_id not in seen:
             raise ValueError("head_id names no message of this file")
         return self
+
+
+def tools_named(file: PortableConversation) -> frozenset[str]:
+    """The tools that calls in the file's metadata are said to be of, at any depth (copies and imports keep older metadata inside).
+    What is no tool's name is `unknown`."""
+    found: set[str] = set()
+    waiting: list[Any] = [message.metadata for message in file.messages]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            calls = part.get("tool_calls", [])
+            found |= {_tool_name(call) for call in calls} if isinstance(calls, list) else {_UNKNOWN}
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+    return frozenset(found) if len(found) <= _TOOLS_MAX else frozenset({_UNKNOWN})
+
+
+def _tool_name(call: Any) -> str:
+    name = call.get("name") if isinstance(call, dict) else None
+    return name if isinstance(name, str) and _TOOL_NAME.fullmatch(name) else _UNKNOWN
 
 
 def portable(message: Message, author: str | None) -> dict[str, Any]:

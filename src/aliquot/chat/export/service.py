@@ -15,7 +15,7 @@ from aliquot.chat.export.contracts import MEDIA_TYPES, SUFFIXES, Document, Entry
 from aliquot.chat.export.errors import ExportTooLarge, MailNotConfigured, MailRefused
 from aliquot.chat.export.markdown import markdown
 from aliquot.chat.export.pdf import pdf
-from aliquot.chat.export.portable import FORMAT, PortableConversation, PortableMessage, parents_first, portable
+from aliquot.chat.export.portable import FORMAT, PortableConversation, PortableMessage, parents_first, portable, tools_named
 from aliquot.chat.export.store import ExportStore
 from aliquot.chat.store import ChatStore
 from aliquot.identity.api import IdentityApi
@@ -30,6 +30,7 @@ from aliquot.platform.jobs import Jobs
 from aliquot.platform.limits import Limiter
 from aliquot.platform.mail import Attachment, Mailer, MailFailed
 from aliquot.platform.settings import Settings
+from aliquot.tools.api import ToolsApi
 
 SEND_EXPORT = "chat.send_export"
 _ASSISTANT = "Aliquot"
@@ -45,6 +46,7 @@ class Exports:
         conversations: Conversations,
         files: Attachments,
         identity: IdentityApi,
+        tools: ToolsApi,
         ledger: LedgerApi,
         jobs: Jobs,
         limiter: Limiter,
@@ -53,7 +55,7 @@ class Exports:
         settings: Settings,
     ) -> None:
         self._db, self._chats, self._store = db, chats, store
-        self._conversations, self._files, self._identity = conversations, files, identity
+        self._conversations, self._files, self._identity, self._tools = conversations, files, identity, tools
         self._ledger, self._jobs, self._limiter = ledger, jobs, limiter
         self._clock, self._settings = clock, settings
         self._mail = Mailer(settings.smtp_url.get_secret_value(), settings.mail_from) if settings.smtp_url is not None else None
@@ -124,7 +126,8 @@ class Exports:
         """A new conversation of this person with the file's tree. Raises RateLimited.
 
         A file is a claim: everything in it is marked as imported, its metadata (files, calls, confidence) lies under that mark and means
-        nothing to the product, its citations are unverified, and what it holds of patients is undecided.
+        nothing to the product, its citations are unverified, and what it holds of patients is undecided. It may leave out which tools its
+        answers came from: whoever is to see them needs the permissions of all tools this person can read with, and of those it names.
         """
         await self._limiter.hit(tx, f"import:{principal.id}", self._settings.limits.imports_per_hour, 3_600)
         made = await self._conversations.create(tx, principal, "chat", client_id=None, title=file.title)
@@ -141,6 +144,10 @@ class Exports:
         ]  # fmt: skip
         async with self._importing:
             await self._chats.add_imported(tx, made.id, principal.id, messages, new.get(file.head_id) if file.head_id else None)
+        needed = self._tools.permissions_of(tools_named(file))
+        if any(message.role == "assistant" for message in file.messages):
+            needed |= self._tools.permissions_to_read(principal)
+        await self._chats.carry(tx, made.id, needed)
         await self._audit(tx, principal, "conversation.imported", made.id, f"from {file.id}")
         return await self._conversations.get(tx, principal, str(made.id))
 
