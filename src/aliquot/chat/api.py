@@ -17,7 +17,6 @@ from aliquot.chat.emitter import RunEventWriter
 from aliquot.chat.errors import UnknownRun
 from aliquot.chat.executor import Executor
 from aliquot.chat.export.service import Exports
-from aliquot.chat.export.store import ExportStore
 from aliquot.chat.feedback.service import FeedbackService
 from aliquot.chat.feedback.store import FeedbackStore
 from aliquot.chat.folders.service import Folders
@@ -118,10 +117,7 @@ class ChatApi:
         self.feedback = FeedbackService(FeedbackStore(vault), self.conversations, db, ledger, limiter, settings.limits, clock)
         self.reviewable = ReviewableAnswers(self.conversations, self._chats, self.access, FeedbackStore(vault), shares)
         self.backfill, self.usage = Backfill(db, vault, jobs), RunUsage()
-        exported, attached = ExportStore(vault), self.attachments.files
-        self.exports = Exports(
-            self._chats, exported, self.conversations, attached, identity, tools, ledger, jobs, limiter, db, clock, settings
-        )  # fmt: skip
+        self.exports = self._exporting(vault, identity, tools, ledger, jobs, limiter, clock)
         self.sharing = Sharing(shares, self._chats, self.access, identity, ledger, clock, settings.limits)
         self.opening = self._opening(shares, identity, ledger, vault, clock)
         self.runs = RunService(
@@ -146,6 +142,12 @@ class ChatApi:
             plans=PlanRunner(self._db, tools, self._plans, self._fresh, self._settings.limits.plan_steps),
             clock=clock, limits=self._settings.limits, zone=ZoneInfo(self._settings.time_zone),
         )  # fmt: skip
+
+    def _exporting(
+        self, vault: Vault, identity: IdentityApi, tools: ToolsApi, ledger: LedgerApi, jobs: Jobs, limiter: Limiter, clock: Clock
+    ) -> Exports:  # fmt: skip
+        files, settings = self.attachments.files, self._settings
+        return Exports(self._chats, vault, self.conversations, files, identity, tools, ledger, jobs, limiter, self._db, clock, settings)
 
     def _opening(self, shares: ShareStore, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock) -> Opening:
         self.classification = Classification(self._db, self._chats, shares, self._jobs)

@@ -21,7 +21,8 @@ def typeset(template: Path, data: dict[str, Any], *, standard: Any = ACCESSIBLE)
             str(template), format="pdf", pdf_standards=standard or [], ignore_system_fonts=True, sys_inputs={"data": json.dumps(data)}
         )
     except typst.TypstError as error:
-        if standard and "glyph" in str(error.message) + str(error.diagnostic):
+        said = f"{error.message}{error.diagnostic}"
+        if standard and ("glyph" in said or "could not be displayed with font" in said):
             raise Unprintable from error
         raise
     if not isinstance(made, bytes):

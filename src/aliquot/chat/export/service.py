@@ -30,6 +30,7 @@ from aliquot.platform.jobs import Jobs
 from aliquot.platform.limits import Limiter
 from aliquot.platform.mail import Attachment, Mailer, MailFailed
 from aliquot.platform.settings import Settings
+from aliquot.platform.vault import Vault
 from aliquot.tools.api import ToolsApi
 
 SEND_EXPORT = "chat.send_export"
@@ -42,7 +43,7 @@ class Exports:
     def __init__(
         self,
         chats: ChatStore,
-        store: ExportStore,
+        vault: Vault,
         conversations: Conversations,
         files: Attachments,
         identity: IdentityApi,
@@ -54,7 +55,7 @@ class Exports:
         clock: Clock,
         settings: Settings,
     ) -> None:
-        self._db, self._chats, self._store = db, chats, store
+        self._db, self._chats, self._store = db, chats, ExportStore(vault)
         self._conversations, self._files, self._identity, self._tools = conversations, files, identity, tools
         self._ledger, self._jobs, self._limiter = ledger, jobs, limiter
         self._clock, self._settings = clock, settings
