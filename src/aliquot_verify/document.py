@@ -8,11 +8,13 @@ import argparse
 import base64
 import binascii
 import json
+import zipfile
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from aliquot_verify.archive import ArchiveJudged, judge_archive
 from aliquot_verify.faults import Fault, Finding, Unusable
 from aliquot_verify.merkle import node
 from aliquot_verify.note import Head, Key, NoteError, check, open_note, parse_checkpoint, parse_key
@@ -37,12 +39,18 @@ class Judged:
 def main(given: list[str]) -> int:
     """Verify one document; the exit code is 0 only if everything holds."""
     parser = argparse.ArgumentParser(prog="aliquot-verify document", description="Verify a signed report of an Aliquot server.")
-    parser.add_argument("file", type=Path, help="the signed JSON (the attachment of a compliance report's PDF)")
+    parser.add_argument("file", type=Path, help="the signed JSON (the attachment of a compliance report's PDF), or the zip of an archive")
     parser.add_argument("--vkey", help="the log's verifier key, known from elsewhere: <name>+<id>+<base64>")
     options = parser.parse_args(given)
     if not options.file.is_file():
         parser.error(f"there is no file {options.file}")
-    judged = judge(options.file.read_bytes() if options.file.stat().st_size <= _BYTES_MAX else b"", options.vkey)
+    if zipfile.is_zipfile(options.file):
+        with options.file.open("rb") as file:
+            archive = judge_archive(file, options.vkey)
+        judged = archive.document
+        _tell_archive(archive)
+    else:
+        judged = judge(options.file.read_bytes() if options.file.stat().st_size <= _BYTES_MAX else b"", options.vkey)
     for finding in judged.findings:
         print(f"{finding.fault.name.lower().replace('_', ' ')}: {finding.text}")
     if judged.origin:
@@ -54,6 +62,19 @@ def main(given: list[str]) -> int:
     code = min((finding.fault.value for finding in judged.findings), default=0)
     print("VERIFIED" if not code else f"NOT VERIFIED (exit code {code})")
     return code
+
+
+def _tell_archive(archive: ArchiveJudged) -> None:
+    if archive.records:
+        print("records: " + ", ".join(f"{count} {kind}" for kind, count in sorted(archive.records.items())))
+    if archive.missing:
+        print(f"{archive.missing} of {archive.held + archive.missing} parts are not here: erased since, or left out")
+
+
+def parsed(raw: bytes) -> dict[str, Any]:
+    """What a document without faults says."""
+    found: dict[str, Any] = json.loads(raw)["document"]
+    return found
 
 
 def judge(raw: bytes, vkey: str | None) -> Judged:

@@ -34,7 +34,11 @@ async def test_schedules_are_changed_with_a_reason_and_a_secret(site: Site) -> N
     assert await put(admin, "nothing", 1, **WHY) == (404, "not_found")
     events = (await admin.get("/api/audit", params={"action": "retention.changed"})).json()["items"]
     assert [e["reason"] for e in events] == ["10 days -> for ever", "4000 days -> 10 days", "3653 days -> 4000 days"]
-    assert [[c["name"] for c in e["content"]] for e in events] == [["keep_days"], ["keep_days", "reason"], ["keep_days"]]
+    assert [[c["name"] for c in e["content"]] for e in events] == [
+        ["archive", "keep_days"],
+        ["archive", "keep_days", "reason"],
+        ["archive", "keep_days"],
+    ]
 
 
 @pytest.mark.rule("11.10(c)", "ALCOA enduring")

@@ -53,7 +53,6 @@ from aliquot.records.alerts.api import AlertsApi
 from aliquot.records.erasure.api import ErasureApi
 from aliquot.records.erasure.contracts import PersonalData
 from aliquot.records.retention.api import RetentionApi
-from aliquot.records.retention.contracts import RetainedKind
 from aliquot.records.retention.restated import RestatedHolds, RestatedSchedules
 from aliquot.records.review.api import ReviewApi
 from aliquot.records.signatures.api import SignaturesApi
@@ -93,9 +92,9 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     policy.continue_run, policy.wait_for_other, policy.keeper.tools = chat.continue_after, chat.wait_for_other, registry.names()
     policy.tell_undecided(chat.end_wait)
     mcp.holds_patient_data = chat.may_hold_patient_data
-    retention, erasure = _records(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs, training=training)
+    retention, erasure = _records(identity, ledger, vault, clock, db, jobs, training, chat.attachments.storage)
     _bind_personal(erasure, ChatPersonal(chat, db, vault, ledger, clock), PolicyPersonal(db, vault), LabPersonal(db))
-    _bind_retained(retention, RetainedConversations(chat, tools, clock, settings), RetainedApprovals(), RetainedInstrumentRuns())
+    _bind_retained(retention, chat, tools, clock, settings, vault)
     rechecker = Rechecker(db, ledger, vault, clock, _restated(vault))
     services = Services(
         settings=settings, clock=clock, db=db, sequencer_db=sequencer_db, vault=vault, metrics=metrics, limiter=limiter, jobs=jobs,
@@ -151,10 +150,11 @@ def _bind_signable(signatures: SignaturesApi, *kinds: SignableKind) -> None:
 
 
 def _records(
-    *, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, db: Database, jobs: Jobs, training: TrainingApi
+    identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, db: Database, jobs: Jobs, training: TrainingApi,
+    blobs: Blobs,
 ) -> tuple[RetentionApi, ErasureApi]:  # fmt: skip
     """Retention, and erasures that it can stand against."""
-    retention = RetentionApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db)
+    retention = RetentionApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, blobs=blobs)
     erasure = ErasureApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs, obstacles=(retention,))
     erasure.register(TrainingPersonal(training, db))
     return retention, erasure
@@ -176,9 +176,13 @@ def _alerts(
     return AlertsApi(identity=identity, ledger=ledger, vault=vault, clock=clock, db=db, jobs=jobs, settings=settings)
 
 
-def _bind_retained(retention: RetentionApi, *kinds: RetainedKind) -> None:
-    for kind in kinds:
-        retention.register(kind)
+def _bind_retained(
+    retention: RetentionApi, chat: ChatApi, tools: ToolsApi, clock: Clock, settings: Settings, vault: Vault
+) -> None:  # fmt: skip
+    """The records that are under schedules."""
+    retention.register(RetainedConversations(chat, tools, clock, settings, vault))
+    retention.register(RetainedApprovals(vault))
+    retention.register(RetainedInstrumentRuns(vault))
 
 
 def _bind_personal(erasure: ErasureApi, *domains: PersonalData) -> None:

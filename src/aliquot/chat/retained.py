@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 
 from aliquot.chat.api import ChatApi
+from aliquot.chat.archived import ArchivedConversations
 from aliquot.chat.export.tables import export_delivery
 from aliquot.chat.sharing.tables import conversation_share, conversation_share_person
 from aliquot.chat.tables import conversation, message, run, run_event, run_step
@@ -14,7 +15,8 @@ from aliquot.kernel.clock import Clock
 from aliquot.ledger.contracts import RecordRef
 from aliquot.platform.db import Transaction
 from aliquot.platform.settings import Settings
-from aliquot.records.retention.contracts import Hold, Kept
+from aliquot.platform.vault import Vault
+from aliquot.records.retention.contracts import ArchivedPart, Hold, Kept
 from aliquot.tools.api import ToolsApi
 
 _c = conversation.c
@@ -25,7 +27,8 @@ class RetainedConversations:
 
     kind = "conversation"
 
-    def __init__(self, chat: ChatApi, tools: ToolsApi, clock: Clock, settings: Settings) -> None:
+    def __init__(self, chat: ChatApi, tools: ToolsApi, clock: Clock, settings: Settings, vault: Vault) -> None:
+        self._archived = ArchivedConversations(vault, chat.attachments.storage)
         self._files, self._plans, self._tools, self._clock = chat.attachments.files, chat.plans, tools, clock
         self._restorable = timedelta(days=settings.limits.restore_days)
 
@@ -41,13 +44,17 @@ class RetainedConversations:
         kinds = [_made_in(hold) for hold in holds if hold.kind == self.kind]
         return int(await tx.scalar(select(func.count()).select_from(conversation).where(_of(subject), or_(_c.id.in_(named), *kinds))))
 
-    async def purge(self, tx: Transaction, limit: int) -> Sequence[RecordRef]:
-        """In the order of what hangs on what; files that no other message names go with their messages."""
+    async def due(self, tx: Transaction, limit: int) -> Sequence[uuid.UUID]:
         old = and_(_c.deleted_at <= self._clock.now() - self._restorable, func.aliquot_conversation_over(_c.id))
         rows = await tx.rows(select(_c.id).where(old).order_by(_c.id).limit(limit).with_for_update(skip_locked=True))
-        ids = [row.id for row in rows]
-        if not ids:
-            return []
+        return [row.id for row in rows]
+
+    async def contents(self, tx: Transaction, ids: Sequence[uuid.UUID]) -> Sequence[ArchivedPart]:
+        """Titles, messages of every branch with what they carry, runs, and attached files. Runs are named so that their events come too."""
+        return await self._archived.parts(tx, ids)
+
+    async def purge(self, tx: Transaction, ids: Sequence[uuid.UUID]) -> Sequence[RecordRef]:
+        """In the order of what hangs on what; files that no other message names go with their messages."""
         runs = [row.id for row in await tx.rows(select(run.c.id).where(run.c.conversation_id.in_(ids)))]
         messages = [row.id for row in await tx.rows(select(message.c.id).where(message.c.conversation_id.in_(ids)))]
         await self._files.forget_messages(tx, messages)

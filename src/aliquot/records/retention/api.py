@@ -14,18 +14,21 @@ from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem
 from aliquot.ledger.api import LedgerApi
 from aliquot.ledger.contracts import AuditEvent, RecordRef
+from aliquot.platform.blobs import Blobs
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.vault import SITE, Vault
 from aliquot.records import proving
 from aliquot.records.erasure.contracts import Obstacle
 from aliquot.records.retention import store
-from aliquot.records.retention.contracts import Hold, Kept, NewHold, RetainedKind, Schedule
+from aliquot.records.retention.archive import Archives
+from aliquot.records.retention.contracts import Archive, Hold, Kept, NewHold, RetainedKind, Schedule
 from aliquot.records.retention.errors import AlreadyReleased, FixedSchedule, OneTarget, ReasonNeeded
 from aliquot.records.signatures.contracts import Secrets
 
 REASON_CHARS = 2_000
 _HOLDS_MAX = 10_000
 _BATCH = 50
+_ARCHIVED_AT_ONCE = 10
 _SINCE = {
     "conversation": "its last message, once its owner deleted it",
     "instrument_run": "the end of the run",
@@ -39,9 +42,10 @@ _FIXED = ("signature", "audit_event")
 class RetentionApi:
     """Keeps schedules and holds; tells erasures what stands against them; deletes what is due."""
 
-    def __init__(self, *, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, db: Database) -> None:
+    def __init__(self, *, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, db: Database, blobs: Blobs) -> None:
         self._identity, self._ledger, self._vault, self._clock, self._db = identity, ledger, vault, clock, db
         self._kinds: list[RetainedKind] = []
+        self._archives = Archives(ledger=ledger, vault=vault, clock=clock, db=db, blobs=blobs)
 
     def register(self, kind: RetainedKind) -> None:
         """Put a domain's records under their schedule."""
@@ -53,9 +57,11 @@ class RetentionApi:
         return [_schedule(row) for row in await store.schedules(tx)]
 
     async def set_schedule(
-        self, tx: Transaction, principal: Principal, kind: str, keep_days: int | None, *, reason: str | None, secrets: Secrets
-    ) -> Schedule | Problem:
-        """Change how long a kind is kept; a shorter time takes a reason and a secret. Commit in either case.
+        self, tx: Transaction, principal: Principal, kind: str, keep_days: int | None, *, archive: bool | None, reason: str | None,
+        secrets: Secrets,
+    ) -> Schedule | Problem:  # fmt: skip
+        """Change how long a kind is kept, and whether an archive is written before it goes; a shorter time, or no archive any more,
+        takes a reason and a secret. Commit in either case.
 
         Raises NotFound, FixedSchedule, ReasonNeeded, and as `proving.refusal`.
         """
@@ -64,16 +70,20 @@ class RetentionApi:
             raise NotFound
         if kind in _FIXED:
             raise FixedSchedule
-        if _shorter(keep_days, row.keep_days):
+        archived = row.archive if archive is None else archive
+        if _shorter(keep_days, row.keep_days) or (row.archive and not archived):
             if reason is None or not reason.strip():
                 raise ReasonNeeded
             refused = await proving.refusal(self._identity, tx, principal, secrets)
             if refused is not None:
                 return refused
-        await store.set_schedule(tx, kind, keep_days, at=self._clock.now(), by=principal.id)
+        await store.set_schedule(tx, kind, keep_days, archived, at=self._clock.now(), by=principal.id)
         record = RecordRef(type="retention_schedule", id=kind, version=row.version + 1)
         said = f"{days_said(row.keep_days)} -> {days_said(keep_days)}"
-        await self._audit(tx, principal, "retention.changed", record, said, reason, {"keep_days": days_said(keep_days).encode()})
+        if archived != row.archive:
+            said += ", with an archive" if archived else ", without an archive"
+        content = {"keep_days": days_said(keep_days).encode(), "archive": archive_said(archived)}
+        await self._audit(tx, principal, "retention.changed", record, said, reason, content)
         changed = await store.schedule(tx, kind)
         return _schedule(changed)
 
@@ -155,16 +165,13 @@ class RetentionApi:
         """Delete what is due, batch by batch, each with its events; how many records of each kind. For a loop: what a crash leaves is
         done by the next round."""
         counts: Counter[str] = Counter()
+        async with self._db.begin() as tx:
+            if not await store.one_at_a_time(tx):
+                return {}
+            await self._archives.sweep()
         for kind in self._kinds:
-            while True:
-                async with self._db.begin() as tx:
-                    if not await store.one_at_a_time(tx):
-                        return dict(counts)
-                    gone = await kind.purge(tx, _BATCH)
-                    await self._ledger.append_many(tx, [_purged(ref) for ref in gone])
+            while gone := await self._purge(kind):
                 counts.update(ref.type for ref in gone)
-                if not gone:
-                    break
         if counts:
             async with self._db.begin() as tx:
                 record, said = RecordRef(type="retention_schedule", id="all"), canonical_json(dict(counts)).decode()
@@ -172,6 +179,51 @@ class RetentionApi:
                     tx, AuditEvent(action="retention.applied", actor="system", record=record, versions={"purged": said})
                 )
         return dict(counts)
+
+    async def _purge(self, kind: RetainedKind) -> Sequence[RecordRef]:
+        """Delete one batch, after its archive was written and verified where the schedule says so; what is gone."""
+        archive_id: uuid.UUID | None = None
+        async with self._db.begin() as tx:
+            schedule = await store.schedule(tx, kind.kind)
+            archived = schedule is not None and schedule.archive
+            if archived and await kind.due(tx, 1):
+                archive_id = await self._archives.begin(kind.kind)
+        async with self._db.begin() as tx:
+            if not await store.one_at_a_time(tx):
+                return []
+            schedule = await store.schedule(tx, kind.kind)
+            if schedule is None or (schedule.archive and archive_id is None):
+                return []
+            ids = await kind.due(tx, _ARCHIVED_AT_ONCE if schedule.archive else _BATCH)
+            if not ids:
+                return []
+            sha256 = await self._archives.write(tx, archive_id, kind, ids, schedule) if archive_id and schedule.archive else None
+            gone = await kind.purge(tx, ids)
+            await self._ledger.append_many(tx, [_purged(ref, sha256) for ref in gone])
+        return gone
+
+    # Archives
+
+    async def archives(self, tx: Transaction, *, limit: int, after: uuid.UUID | None) -> tuple[list[Archive], uuid.UUID | None]:
+        """Newest first, and the cursor of the next page."""
+        rows = await store.archives(tx, limit=limit + 1, after=after)
+        return [_archive(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
+
+    async def open_archive(
+        self, tx: Transaction, principal: Principal, archive_id: uuid.UUID, *, reason: str, secrets: Secrets
+    ) -> Problem | None:
+        """The right to take an archive out, recorded. Commit in either case; then `archive_bundle`. Raises NotFound, and as
+        `proving.refusal`."""
+        if await store.archive(tx, archive_id) is None:
+            raise NotFound
+        refused = await proving.refusal(self._identity, tx, principal, secrets)
+        if refused is None:
+            await self._audit(tx, principal, "archive.read", RecordRef(type="archive", id=str(archive_id)), None, reason)
+        return refused
+
+    async def archive_bundle(self, archive_id: uuid.UUID) -> bytes:
+        """The zip for `aliquot-verify document`. Raises BlobMissing, StorageUnavailable."""
+        return await self._archives.bundle(archive_id)
 
     async def _holding(self, tx: Transaction, subject: uuid.UUID) -> list[Obstacle]:
         rows = await store.holds(tx, standing=True, limit=_HOLDS_MAX, after=None)
@@ -214,19 +266,30 @@ def hold_target(row: Any) -> bytes:
     return canonical_json([*ids, row.kind, *times])
 
 
-def _purged(record: RecordRef) -> AuditEvent:
-    return AuditEvent(action=f"{record.type}.purged", actor="system", record=record, reason="retention is over")
+def _purged(record: RecordRef, archive: str | None) -> AuditEvent:
+    versions = {} if archive is None else {"archive": archive}
+    return AuditEvent(action=f"{record.type}.purged", actor="system", record=record, reason="retention is over", versions=versions)
+
+
+def _archive(row: Any) -> Archive:
+    return Archive(
+        id=row.id, kind=row.kind, records=row.records, bytes=row.bytes, sha256=row.sha256, made_at=row.made_at, event_id=row.event_id
+    )
 
 
 def _schedule(row: Any) -> Schedule:
     return Schedule(
         kind=row.kind, keep_days=row.keep_days, since=_SINCE.get(row.kind, "its creation"), fixed=row.kind in _FIXED, version=row.version,
-        changed_at=row.changed_at, changed_by=row.changed_by,
+        changed_at=row.changed_at, changed_by=row.changed_by, archive=row.archive,
     )  # fmt: skip
 
 
 def _shorter(wanted: int | None, now: int | None) -> bool:
     return wanted is not None and (now is None or wanted < now)
+
+
+def archive_said(archive: bool) -> bytes:
+    return b"archive" if archive else b"no archive"
 
 
 def days_said(days: int | None) -> str:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from aliquot.kernel.clock import Timestamp
 from aliquot.ledger.contracts import RecordRef
@@ -21,6 +21,8 @@ class Schedule:
     since: str
     fixed: bool
     """Nobody can change it."""
+    archive: bool
+    """Whether an archive is written, and verified, before records are deleted."""
     version: int
     changed_at: Timestamp | None
     changed_by: uuid.UUID | None
@@ -65,6 +67,31 @@ class Kept:
     newest: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedPart:
+    """A piece of a record as an archive holds it."""
+
+    record: RecordRef
+    subject: uuid.UUID
+    """Under whose key it lies there: erasing them makes it unreadable."""
+    content: Mapping[str, Any]
+    """What is written as JSON; ids, times and amounts become texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """An archive that was written before records were deleted."""
+
+    id: uuid.UUID
+    kind: str
+    records: int
+    bytes: int
+    sha256: str
+    """Of its signed document; the event `archive.written` names it."""
+    made_at: Timestamp
+    event_id: uuid.UUID
+
+
 class RetainedKind(Protocol):
     """A domain with records under a schedule. Registered by bootstrap; it stands above records."""
 
@@ -78,7 +105,15 @@ class RetainedKind(Protocol):
         """How many records of the subject these holds (on conversations or kinds) keep."""
         ...
 
-    async def purge(self, tx: Transaction, limit: int) -> Sequence[RecordRef]:
-        """Delete what is due and held by nothing, with all that hangs on it; at most `limit` records. The database judges by
-        `aliquot_retention_over` and refuses anything else."""
+    async def due(self, tx: Transaction, limit: int) -> Sequence[uuid.UUID]:
+        """Ids of at most `limit` records that are due and held by nothing, their rows locked. The database judges by
+        `aliquot_retention_over`."""
+        ...
+
+    async def contents(self, tx: Transaction, ids: Sequence[uuid.UUID]) -> Sequence[ArchivedPart]:
+        """What an archive holds of these records."""
+        ...
+
+    async def purge(self, tx: Transaction, ids: Sequence[uuid.UUID]) -> Sequence[RecordRef]:
+        """Delete these records, which are due, with all that hangs on them. The database refuses anything else."""
         ...

@@ -1,6 +1,6 @@
 """Refusals of retention."""
 
-from aliquot.kernel.problems import Conflict, InvalidInput
+from aliquot.kernel.problems import Conflict, InvalidInput, Problem
 
 
 class FixedSchedule(Conflict):
@@ -12,8 +12,14 @@ class AlreadyReleased(Conflict):
 
 
 class ReasonNeeded(InvalidInput):
-    code, sentence = "reason_needed", "Keeping records for a shorter time needs a reason."
+    code, sentence = "reason_needed", "Keeping records for a shorter time, or without an archive, needs a reason."
 
 
 class OneTarget(InvalidInput):
     code, sentence = "one_target", "A hold is on a person, a conversation or a kind of record: name exactly one."
+
+
+class ArchiveDamaged(Problem):
+    """An archive did not verify where it lies: nothing was deleted for it."""
+
+    code, status, sentence = "archive_damaged", 500, "The archive does not verify. Nothing was deleted for it."

@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated, Protocol, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import AwareDatetime, Field
 
 from aliquot.identity.contracts import Principal
@@ -13,7 +13,7 @@ from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem
 from aliquot.platform.http import PLAIN, Body, Page
 from aliquot.records.retention.api import REASON_CHARS, RetentionApi
-from aliquot.records.retention.contracts import Hold, NewHold, Schedule
+from aliquot.records.retention.contracts import Archive, Hold, NewHold, Schedule
 from aliquot.records.signatures.contracts import Secrets
 
 Made = TypeVar("Made")
@@ -34,6 +34,7 @@ class RetentionServices(IdentityServices, Protocol):
 class ScheduleBody(Body):
     kind: Annotated[str, Field(min_length=1, max_length=40)]
     keep_days: Annotated[int, Field(ge=0, le=36_525)] | None
+    archive: bool | None = None
     reason: _Reason | None = None
     password: _Secret = None
     otp: _Secret = None
@@ -71,7 +72,7 @@ async def schedules(request: Request, principal: Manager) -> Page[Schedule]:
 
 @router.put("/retention")
 async def set_schedule(request: Request, principal: Manager, body: ScheduleBody) -> Schedule:
-    """Change a schedule. A shorter time takes a reason and the password or one-time password."""
+    """Change a schedule. A shorter time, or no archive any more, takes a reason and the password or one-time password."""
     services = services_of(request)
     async with services.identity.login_slot(), services.db.begin() as tx:
         changed = await services.retention.set_schedule(
@@ -79,6 +80,7 @@ async def set_schedule(request: Request, principal: Manager, body: ScheduleBody)
             principal,
             body.kind,
             body.keep_days,
+            archive=body.archive,
             reason=body.reason,
             secrets=Secrets(password=body.password, otp=body.otp, sso=body.sso),
         )
@@ -128,6 +130,33 @@ async def release_hold(request: Request, principal: Manager, hold_id: str, body:
         secrets = Secrets(password=body.password, otp=body.otp, sso=body.sso)
         released = await services.retention.release(tx, principal, found, reason=body.reason, secrets=secrets)
     return _raised(released)
+
+
+@router.get("/archives")
+async def archives(
+    request: Request, principal: Manager, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: str | None = None
+) -> Page[Archive]:
+    """Archives written before records were deleted, newest first."""
+    cursor = None if after is None else parse_id(after)
+    if after is not None and cursor is None:
+        raise InvalidInput("after: not a cursor of this list.")
+    services = services_of(request)
+    async with services.db.begin() as tx:
+        items, following = await services.retention.archives(tx, limit=limit, after=cursor)
+    return Page(items=items, next=None if following is None else str(following))
+
+
+@router.post("/archives/{archive_id}/download", response_class=Response, responses={200: {"content": {"application/zip": {}}}})
+async def download_archive(request: Request, principal: Manager, archive_id: uuid.UUID, body: ReleaseBody) -> Response:
+    """Take an archive out, with a reason and the password or one-time password: a zip for `aliquot-verify document`."""
+    services = services_of(request)
+    async with services.identity.login_slot(), services.db.begin() as tx:
+        secrets = Secrets(password=body.password, otp=body.otp)
+        refused = await services.retention.open_archive(tx, principal, archive_id, reason=body.reason, secrets=secrets)
+    if refused is not None:
+        raise refused
+    headers = {"Content-Disposition": f'attachment; filename="archive-{archive_id}.zip"', "Cache-Control": "no-store"}
+    return Response(await services.retention.archive_bundle(archive_id), media_type="application/zip", headers=headers)
 
 
 def _raised(made: Made | Problem) -> Made:

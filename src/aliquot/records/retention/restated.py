@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from aliquot.ledger.contracts import Claim, Restated
 from aliquot.platform.db import Transaction
-from aliquot.records.retention.api import days_said, hold_target
+from aliquot.records.retention.api import archive_said, days_said, hold_target
 from aliquot.records.retention.tables import legal_hold, retention_schedule
 
 _SHIPPED = {"conversation": 0, "instrument_run": 3_653, "approval": 3_653, "signature": None, "audit_event": None}
@@ -55,11 +55,12 @@ class RestatedHolds:
 def _schedule(row: Any) -> Restated:
     if row.version == 1:
         unsaid = Claim(actions=("retention.changed",), fields={"action": "none"}, what="keep_days")
-        other = row.kind in _SHIPPED and row.keep_days != _SHIPPED[row.kind]
+        other = row.archive or (row.kind in _SHIPPED and row.keep_days != _SHIPPED[row.kind])
         return Restated(id=row.kind, claims=(unsaid,), damaged=("keep_days",) if other else ())
     said = Claim(actions=("retention.changed",), required=True)
     days = Claim(actions=("retention.changed",), content=("keep_days", days_said(row.keep_days).encode()))
-    return Restated(id=row.kind, claims=(said, days))
+    archive = Claim(actions=("retention.changed",), content=("archive", archive_said(row.archive)))
+    return Restated(id=row.kind, claims=(said, days, archive))
 
 
 def _hold(row: Any) -> Restated:

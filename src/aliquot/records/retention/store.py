@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
 from aliquot.platform.db import Transaction
-from aliquot.records.retention.tables import legal_hold, retention_schedule
+from aliquot.records.retention.tables import legal_hold, retention_archive, retention_schedule
 from aliquot.records.signatures.tables import signed_version
 
-_s, _h = retention_schedule.c, legal_hold.c
+_s, _h, _x = retention_schedule.c, legal_hold.c, retention_archive.c
 
 
 async def schedules(tx: Transaction) -> Sequence[Row[Any]]:
@@ -23,9 +23,37 @@ async def schedule(tx: Transaction, kind: str) -> Row[Any] | None:
     return await tx.row(select(retention_schedule).where(_s.kind == kind).with_for_update())
 
 
-async def set_schedule(tx: Transaction, kind: str, keep_days: int | None, *, at: datetime, by: uuid.UUID) -> None:
-    values = {"keep_days": keep_days, "version": _s.version + 1, "changed_at": at, "changed_by": by}
+async def set_schedule(tx: Transaction, kind: str, keep_days: int | None, archive: bool, *, at: datetime, by: uuid.UUID) -> None:
+    values = {"keep_days": keep_days, "archive": archive, "version": _s.version + 1, "changed_at": at, "changed_by": by}
     await tx.execute(update(retention_schedule).where(_s.kind == kind).values(values))
+
+
+async def add_archive(tx: Transaction, values: dict[str, Any]) -> None:
+    await tx.execute(insert(retention_archive).values(values))
+
+
+async def finish_archive(tx: Transaction, archive_id: uuid.UUID, values: dict[str, Any]) -> bool:
+    """False when it was not being written any more."""
+    mine = (_x.id == archive_id, _x.state == "writing")
+    return (await tx.execute(update(retention_archive).where(*mine).values(values))).rowcount == 1
+
+
+async def unfinished_archives(tx: Transaction) -> list[uuid.UUID]:
+    return [row.id for row in await tx.rows(select(_x.id).where(_x.state == "writing").order_by(_x.id).limit(1_000))]
+
+
+async def drop_archive(tx: Transaction, archive_id: uuid.UUID) -> None:
+    await tx.execute(delete(retention_archive).where(_x.id == archive_id, _x.state == "writing"))
+
+
+async def archive(tx: Transaction, archive_id: uuid.UUID) -> Row[Any] | None:
+    return await tx.row(select(retention_archive).where(_x.id == archive_id, _x.state == "written"))
+
+
+async def archives(tx: Transaction, *, limit: int, after: uuid.UUID | None) -> Sequence[Row[Any]]:
+    """Newest first."""
+    statement = select(retention_archive).where(_x.state == "written").order_by(_x.id.desc()).limit(limit)
+    return await tx.rows(statement if after is None else statement.where(_x.id < after))
 
 
 async def add_hold(tx: Transaction, values: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """How long records are kept, and what holds them beyond that. Triggers of the database read both tables (migration 0016)."""
 
-from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, Table, Text, Uuid
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Integer, LargeBinary, Table, Text, Uuid, false
 
 from aliquot.platform.db import id_column, metadata, time_column
 
@@ -10,9 +10,25 @@ retention_schedule = Table(
     Column("kind", Text, primary_key=True),
     Column("keep_days", Integer),  # null: for ever
     Column("version", Integer, nullable=False),
+    Column("archive", Boolean, nullable=False, server_default=false()),
     time_column("changed_at", nullable=True),
     Column("changed_by", Uuid),
     CheckConstraint("keep_days >= 0", name="keep_days"),
+)
+
+# An archive is announced (`writing`) before its blob is stored, so that a crash leaves no blob that nobody knows.
+retention_archive = Table(
+    "retention_archive",
+    metadata,
+    id_column(),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    time_column("made_at"),
+    Column("records", Integer),
+    Column("bytes", BigInteger),
+    Column("sha256", Text),
+    Column("event_id", Uuid),
+    CheckConstraint("state IN ('writing', 'written')", name="state"),
 )
 
 legal_hold = Table(
