@@ -196,7 +196,7 @@ def test_an_installation_is_qualified_and_what_is_broken_is_found(
         after = conn.execute("SELECT count(*), max(at) FROM audit_event").fetchone()
         assert before is not None and after is not None and after[0] > before[0]  # noqa: PT018 - the finding is on record
     failed = CliRunner().invoke(app, ["qualify", "installation", "--by", "Rita Runner", "--out", str(home / "again")])
-    assert (failed.exit_code, "✗ IQ-20 Rows and log" in failed.stdout) == (1, True), failed.stdout
+    assert (failed.exit_code, "✗ IQ-21 Rows and log" in failed.stdout) == (1, True), failed.stdout
     assert signed_report(home / "again", "installation", vkey)["result"] == "fail"
 
 
