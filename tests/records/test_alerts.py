@@ -50,6 +50,7 @@ async def listed(admin: httpx2.AsyncClient, **query: str) -> list[dict[str, Any]
     return found
 
 
+@pytest.mark.rule("11.300")
 async def test_failed_signings_are_told_and_acknowledged(seeded_urls: Urls, seeded: Seeded, tmp_path: Path) -> None:  # noqa: F811
     inbox, port = Inbox(), free_port()
     controller = Controller(inbox, hostname="127.0.0.1", port=port)

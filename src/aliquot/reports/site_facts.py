@@ -15,6 +15,7 @@ from aliquot.platform.db import Transaction
 from aliquot.platform.settings import Settings
 from aliquot.policy.api import PolicyApi
 from aliquot.records.access.api import AccessApi
+from aliquot.records.alerts.api import AlertsApi
 from aliquot.records.erasure.api import ErasureApi
 from aliquot.records.retention.api import RetentionApi
 from aliquot.reports.contracts import Attention, Fact, Period
@@ -36,6 +37,7 @@ class Doors(Protocol):
     retention: RetentionApi
     erasure: ErasureApi
     access: AccessApi
+    alerts: AlertsApi
     models: ModelsApi
 
 
@@ -57,6 +59,7 @@ class SiteFacts:
             "erasures": await self._erasures(tx, period),
             "break_glass": await self._break_glass(tx, period),
             "backups": await self._backups(tx, period),
+            "security_alerts": await self._alerts(tx, period),
             "qualifications": await self._qualifications(tx, period),
             "models": await self._models(),
             "matrix": self._matrix(),
@@ -171,6 +174,20 @@ class SiteFacts:
         count = period.counts.get("backup.made", 0)
         details = tuple(f"{_when(body)}: SHA-256 of its manifest {body['versions'].get('manifest')}" for body in bodies)
         return Fact(label="Back-ups recorded", value=_count(count), details=details, of="period", found=bool(bodies), events=_ids(bodies))
+
+    async def _alerts(self, tx: Transaction, period: Period) -> Fact:
+        waiting, more = await self._doors.alerts.page(tx, state="open", limit=_MANY, after=None)
+        if waiting:
+            self._look("security_alerts_open", f"{len(waiting)}{' or more' if more else ''} security alerts wait for an acknowledgement.")
+        if self._settings.security_contact is None:
+            self._look("no_security_contact", "No security contact is told of failed signings (setting security_contact).")
+        told = period.counts.get("security.alerted", 0)
+        details = tuple(
+            f"open: {alert.kind}, {alert.count} times, {utc(alert.first_at)} to {utc(alert.last_at)}, mail {alert.mail}"
+            for alert in waiting[:_SHOWN]
+        )
+        value = f"{told} in the period, {len(waiting)} open now"
+        return Fact(label="Security alerts", value=value, details=details, of="period", found=bool(told or waiting))
 
     async def _qualifications(self, tx: Transaction, period: Period) -> Fact:
         count = period.counts.get("qualification.recorded", 0)

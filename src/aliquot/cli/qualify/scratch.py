@@ -15,7 +15,7 @@ import httpx2
 from aliquot.cli.qualify.steps import Unmet
 from aliquot.platform.settings import Settings
 
-_START_SECONDS, _COMMAND_SECONDS, _STOP_SECONDS = 90, 300, 30
+_START_SECONDS, _COMMAND_SECONDS, _STOP_SECONDS = 180, 600, 60
 
 
 class Scratch:
