@@ -75,6 +75,10 @@ async def test_a_deleted_conversation_goes_when_nothing_keeps_it(site: Site, see
         hold = answer.json()["id"]
         assert (answer.status_code, answer.json()["reason"]) == (201, "a court asks")
         refused_by_the_database()
+        held = await viewer.delete(f"/api/attachments/{file}")
+        assert (held.status_code, held.json()["code"]) == (409, "must_be_kept")
+        with psycopg.connect(seeded_urls.app) as conn, pytest.raises(psycopg.errors.IntegrityConstraintViolation):
+            conn.execute("UPDATE attachment SET state = 'deleted', facts = NULL, deleted_at = now() WHERE id = %s", [file])
         assert await site.services.retention.apply() == {}
         erased = await admin.post("/api/admin/erasure", json={"subject": "viewer@demo.lab", **WHY})
         assert (erased.status_code, erased.json()["code"]) == (409, "must_be_kept")

@@ -179,7 +179,8 @@ def _alerts(
 def _bind_retained(
     retention: RetentionApi, chat: ChatApi, tools: ToolsApi, clock: Clock, settings: Settings, vault: Vault
 ) -> None:  # fmt: skip
-    """The records that are under schedules."""
+    """The records that are under schedules, and what asks for holds before it deletes a piece of them."""
+    chat.attachments.files.require_unheld = retention.require_unheld
     retention.register(RetainedConversations(chat, tools, clock, settings, vault))
     retention.register(RetainedApprovals(vault))
     retention.register(RetainedInstrumentRuns(vault))

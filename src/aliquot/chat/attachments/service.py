@@ -3,7 +3,8 @@
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 from aliquot.chat.access import Access
 from aliquot.chat.attachments.contracts import Attachment, Link
@@ -37,6 +38,18 @@ RequireUnsigned = Callable[[Transaction, uuid.UUID, uuid.UUID], Awaitable[None]]
 """Raises MessageSigned for (conversation, message) when the message is in a branch that somebody signed."""
 
 
+class RequireUnheld(Protocol):
+    """Raises a Problem when a legal hold stands on the owner, one of the conversations, or conversations of that time."""
+
+    def __call__(
+        self, tx: Transaction, person_id: uuid.UUID, conversation_ids: Sequence[uuid.UUID], made_at: datetime
+    ) -> Awaitable[None]: ...
+
+
+async def _nothing_held(tx: Transaction, person_id: uuid.UUID, conversation_ids: Sequence[uuid.UUID], made_at: datetime) -> None:
+    """Without retention there are no holds."""
+
+
 class Attachments:
     """A file is its uploader's; whoever may read a conversation where it is bound may see and download it."""
 
@@ -56,6 +69,8 @@ class Attachments:
         self._store, self._blobs, self._access, self._jobs, self._links = store, blobs, access, jobs, links
         self._ledger, self._most, self._clock = ledger, limits.attachments_per_message, clock
         self._require_unsigned = require_unsigned
+        self.require_unheld: RequireUnheld = _nothing_held
+        """Bound by bootstrap to `records.retention`."""
 
     async def get(self, tx: Transaction, principal: Principal, attachment_id: uuid.UUID | None) -> Attachment:
         """One file. Raises UnknownAttachment, FileGone, FileInfected."""
@@ -73,7 +88,7 @@ class Attachments:
         return [self._view(found) for found in await self._store.of_message(tx, row.id)]
 
     async def delete(self, tx: Transaction, principal: Principal, attachment_id: uuid.UUID | None) -> None:
-        """Delete one's own file everywhere. Repeating it does nothing. Raises UnknownAttachment, NotTheUploader, MessageSigned."""
+        """Delete one's own file everywhere. Repeating it does nothing. Raises UnknownAttachment, NotTheUploader, MessageSigned, Held."""
         row = await self._store.get(tx, attachment_id, lock=True)
         if row is None:
             raise UnknownAttachment
@@ -81,8 +96,11 @@ class Attachments:
             await self._visible(tx, principal, attachment_id)
             raise NotTheUploader
         if row.deleted_at is None:
-            for bound in await self._store.messages_of(tx, row.id):
-                await self._require_unsigned(tx, bound.conversation_id, bound.id)
+            bound = await self._store.messages_of(tx, row.id)
+            for one in bound:
+                await self._require_unsigned(tx, one.conversation_id, one.id)
+            if bound:
+                await self.require_unheld(tx, row.owner_id, [one.conversation_id for one in bound], row.created_at)
             await self._jobs.forget(tx, [row.id])
             await self._audit(tx, principal, row, "attachment.deleted")
 

@@ -22,7 +22,7 @@ from aliquot.records.erasure.contracts import Obstacle
 from aliquot.records.retention import store
 from aliquot.records.retention.archive import Archives
 from aliquot.records.retention.contracts import Archive, Hold, Kept, NewHold, RetainedKind, Schedule
-from aliquot.records.retention.errors import AlreadyReleased, FixedSchedule, OneTarget, ReasonNeeded
+from aliquot.records.retention.errors import AlreadyReleased, FixedSchedule, Held, OneTarget, ReasonNeeded
 from aliquot.records.signatures.contracts import Secrets
 
 REASON_CHARS = 2_000
@@ -144,6 +144,11 @@ class RetentionApi:
     async def standing(self, tx: Transaction, *, limit: int) -> list[Hold]:
         """Holds that were not released, newest first."""
         return [self._hold(row) for row in await store.holds(tx, standing=True, limit=limit, after=None)]
+
+    async def require_unheld(self, tx: Transaction, person_id: uuid.UUID, conversation_ids: Sequence[uuid.UUID], made_at: datetime) -> None:
+        """Raises Held for a piece of these conversations that somebody wants to delete by itself. The database refuses it too."""
+        if await store.held(tx, person_id, conversation_ids, made_at):
+            raise Held
 
     # What it is for
 

@@ -15,6 +15,10 @@ class ReasonNeeded(InvalidInput):
     code, sentence = "reason_needed", "Keeping records for a shorter time, or without an archive, needs a reason."
 
 
+class Held(Conflict):
+    code, sentence = "must_be_kept", "A legal hold stands on this: it cannot be deleted."
+
+
 class OneTarget(InvalidInput):
     code, sentence = "one_target", "A hold is on a person, a conversation or a kind of record: name exactly one."
 

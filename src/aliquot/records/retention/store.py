@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
 
 from aliquot.platform.db import Transaction
 from aliquot.records.retention.tables import legal_hold, retention_archive, retention_schedule
@@ -75,6 +75,13 @@ async def holds(tx: Transaction, *, standing: bool, limit: int, after: uuid.UUID
     if standing:
         statement = statement.where(_h.released_at.is_(None))
     return await tx.rows(statement if after is None else statement.where(_h.id < after))
+
+
+async def held(tx: Transaction, person_id: uuid.UUID, conversation_ids: Sequence[uuid.UUID], made_at: datetime) -> bool:
+    """Whether a hold stands on the person, one of the conversations, or conversations of that time."""
+    period = and_(or_(_h.since.is_(None), _h.since <= made_at), or_(_h.until.is_(None), _h.until > made_at))
+    holding = or_(_h.person_id == person_id, _h.conversation_id.in_(conversation_ids), and_(_h.kind == "conversation", period))
+    return await tx.row(select(_h.id).where(_h.released_at.is_(None), holding).limit(1)) is not None
 
 
 async def signed_under(tx: Transaction, subject: uuid.UUID) -> int:
