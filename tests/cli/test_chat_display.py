@@ -98,6 +98,27 @@ def test_a_table_is_readable_at_the_end_however_it_came(size: int) -> None:
     assert shown.count("SEQ-01") == 1
 
 
+@pytest.mark.parametrize("width", [30, 60, 80, 120, 200])
+def test_nothing_of_a_table_is_cut(width: int) -> None:
+    """Codes are read whole and on one line in every terminal that is as wide as they are."""
+    heads = ("Run", "Instrument", "Protocol", "Operator", "State", "Started", "Duration", "Samples", "Results")
+    cells = ("R-2026-0012", "HPLC-03", "HPLC-GRAD-10", "Sana Scientist (demo)", "running, 60 %", "2026-11-29 10:00 UTC", "3 h", "88")
+    rows = [heads, ("---",) * 9, (*cells, "lid temperature, mean 104.9 °C; ramp 3.9 °C/s"), (*cells, "–")]
+    text = "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n\n| PCR-02 | |\n|---|---|\n| Kind | thermocycler |\n"
+    out = io.StringIO()
+    Console(file=out, width=width).print(NeutralMarkdown(text))
+    shown = out.getvalue()
+    assert "…" not in shown
+    assert max(len(line) for line in shown.splitlines()) <= width
+    for cell in (*cells, "lid temperature, mean 104.9 °C; ramp 3.9 °C/s"):
+        for word in cell.split():
+            assert sum(word in line for line in shown.splitlines()) >= (2 if cell in cells else 1), (word, shown)
+    for head in heads:
+        assert head in shown
+    assert "PCR-02" in shown
+    assert "Kind" in shown
+
+
 def test_text_of_the_server_cannot_command_the_terminal() -> None:
     approval = {
         "tool": HOSTILE, "requester_name": HOSTILE, "expires_at": HOSTILE,

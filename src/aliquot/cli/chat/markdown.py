@@ -1,18 +1,22 @@
 """Markdown of a model in a terminal: finished blocks are printed once and for good, the block being written is shown live."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import Heading, Markdown
+from rich.markdown import Heading, Markdown, TableElement
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from aliquot.cli.chat.neutral import neutral
 
 _parser = MarkdownIt().enable(["table", "strikethrough"])  # the syntax rich renders
 _parser.core.ruler.enableOnly(["normalize", "block"])  # where blocks begin does not depend on what is in them
+_TALLER, _ALWAYS = 2, 3
+"""A table may take so many times the lines that its rows take as paragraphs; one of few columns any number."""
 LINES_MAX = 5_000
 """A block this long is printed in parts, so that an endless one costs no more than its length."""
 
@@ -39,10 +43,42 @@ class _LeftHeading(Heading):
         yield self.text
 
 
+class _WholeTable(TableElement):
+    """A table in which nothing is cut: where its longest words do not fit side by side (or would stand in columns of a few letters),
+    each row is a paragraph, its first cell before the others with their headings."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = next(iter(super().__rich_console__(console, options)))
+        if not isinstance(table, Table):
+            raise TypeError("rich shows a table by another class")
+        for column in table.columns:
+            column.overflow = "fold"
+        if console.measure(table, options=options).minimum <= options.max_width:
+            rows = list(self._rows())
+            plain = options.update(height=None)
+            if len(table.columns) <= _ALWAYS or len(console.render_lines(table, plain)) <= _TALLER * sum(
+                len(console.render_lines(row, plain)) for row in rows
+            ):
+                yield table
+                return
+        yield from itertools.chain(*zip(itertools.repeat(Text("")), self._rows(), strict=False))
+
+    def _rows(self) -> Iterator[Text]:
+        heads = [cell.content for cell in self.header.row.cells] if self.header is not None and self.header.row is not None else []
+        for row in self.body.rows if self.body is not None else ():
+            first, *rest = [cell.content for cell in row.cells] or [Text("")]
+            begin = f"{heads[0].plain} " if heads and heads[0].plain else ""
+            line = Text(overflow="fold").append(begin, style="markdown.table.header").append(first.plain, style="bold")
+            for n, (head, cell) in enumerate(itertools.zip_longest(heads[1:], rest, fillvalue=Text(""))):
+                line.append(" · " if n else ": ").append(f"{head.plain} " if head.plain else "", style="markdown.table.header")
+                line.append_text(cell)
+            yield line
+
+
 class NeutralMarkdown(Markdown):
     """Markdown whose text cannot command the terminal, not even through character references; links show where they lead."""
 
-    elements = {**Markdown.elements, "heading_open": _LeftHeading}
+    elements = {**Markdown.elements, "heading_open": _LeftHeading, "table_open": _WholeTable}
 
     def __init__(self, markup: str) -> None:
         super().__init__(neutral(markup), hyperlinks=False)
