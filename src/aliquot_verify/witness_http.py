@@ -1,9 +1,9 @@
 """The HTTP side of a witness: `POST /add-checkpoint` of C2SP tlog-witness, nothing else."""
 
-import base64
-import binascii
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from aliquot_verify.merkle import HASH
+from aliquot_verify.strict import strict_base64
 from aliquot_verify.witness import Refused, Witness, by_proof
 
 _BODY_BYTES_MAX = 110_000
@@ -73,6 +73,9 @@ def _parse(body: bytes) -> tuple[int, list[bytes], bytes]:
     if len(lines) > _PROOF_LINES_MAX:
         raise Refused(400, "malformed", "the consistency proof is too long")
     try:
-        return int(size), [base64.b64decode(line, validate=True) for line in lines], note
-    except binascii.Error as error:
+        proof = [strict_base64(line.decode("ascii")) for line in lines]
+        if any(len(part) != HASH for part in proof):
+            raise ValueError
+        return int(size), proof, note
+    except ValueError as error:
         raise Refused(400, "malformed", "the consistency proof is malformed") from error

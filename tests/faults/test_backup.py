@@ -42,6 +42,13 @@ def test_a_live_back_up_is_restored_elsewhere(server: ServerProcess, tmp_path: P
         restored = ServerProcess(Path(folder) / "data")
         (restored.folder / "keys").mkdir(parents=True)
         shutil.copy(server.folder / "keys" / "root", restored.folder / "keys" / "root")
+        # What nobody vouched for is not taken over: it would be served among the tiles, or lie among the blobs.
+        for intruder in (data / "tlog" / "leak", data / "blobs" / "more"):
+            intruder.parent.mkdir(exist_ok=True)
+            intruder.symlink_to(restored.folder / "keys" / "root")
+            refused = restored.run("restore", str(data), "--keys", str(keys))
+            assert (refused.returncode != 0, "does not belong to it" in " ".join(refused.stderr.split())) == (True, True), refused.stderr
+            intruder.unlink()
         done = restored.run("restore", str(data), "--keys", str(keys))
         assert done.returncode == 0, done.stderr
         try:

@@ -336,6 +336,11 @@ async def test_a_faulty_bundle_is_refused_with_every_problem_named(admins: Site)
     denies = '\n@id("nobody-acts") @reason("x") forbid (principal in Role::"admin", action, resource) when { resource.effect != "read" };'
     answer = await a.post("/api/policy/bundles", json={"name": "x", "authz": DEFAULT.authz + denies})
     assert "nobody could activate the next bundle" in answer.json()["problems"][0]
+    # To a reviewer this comment ends before the permit, to the engine after it.
+    trojan = '\n// \u202e} ; )loop-only( \u2066\n@id("t") @reason("x") forbid (principal, action, resource == Tool::"stop_run");'
+    answer = await a.post("/api/policy/bundles", json={"name": "x", "authz": DEFAULT.authz + trojan})
+    assert "turn the direction of text" in answer.json()["problems"][0]
+    assert problem(await a.post("/api/policy/bundles", json={"name": "x \u202ey", "authz": DEFAULT.authz})) == (422, "invalid_input")
     contradiction = [*DEFAULT.golden, DEFAULT.golden[0] | {"name": "no", "expect": {"decision": "deny"}}]
     answer = await a.post("/api/policy/bundles", json={"name": "x", "golden": contradiction})
     assert answer.json()["problems"][0].startswith("golden case 'no': expected deny")

@@ -256,7 +256,8 @@ async def test_bad_input_is_refused_by_name(site: Site) -> None:
     asked, browser = await site.ask(scientist), await site.enter("s@demo.lab")
     bodies: tuple[Any, ...] = (
         {}, {"decision": "yes"}, {"decision": "approve", "force": True}, {"decision": ["approve"]}, [], None,
-        {"decision": "approve", "reason": "x" * 2_001}, {"decision": "approve", "signature": "me"},
+        {"decision": "approve", "reason": "x" * 2_001}, {"decision": "approve", "reason": "no \u202ekrow"},
+        {"decision": "approve", "signature": "me"},
         {"decision": "approve", "signature": {"meaning": "approval", "password": "x" * 1_025}},
     )  # fmt: skip
     for body in bodies:

@@ -163,7 +163,8 @@ async def test_a_bearer_token_alone_never_signs(site: Site) -> None:  # noqa: F8
     refused(await scientist.post(path, json={"meaning": "responsibility", "password": "guess"}), 403, "wrong_password")
     refused(await scientist.post(path, json={"meaning": "responsibility", "otp": "123456"}), 409, "otp_not_enrolled")
     refused(await scientist.post(path, json={"meaning": "joy", **WITH}), 422, "unknown_meaning")
-    refused(await scientist.post(path, json={"meaning": "responsibility", "reason": " ", **WITH}), 422, "invalid_input")
+    for reason in (" ", "as agreed \u202edetcejer", "a\x00b"):
+        refused(await scientist.post(path, json={"meaning": "responsibility", "reason": reason, **WITH}), 422, "invalid_input")
     async with site.services.db.begin() as tx:
         key = await site.services.identity.create_key(tx, site.people["scientist"], name="agent", expires_at=None, by=SYSTEM)
     agent = await site.anonymous()

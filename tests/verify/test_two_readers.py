@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import rfc8785
 
+from aliquot_verify.witness import Refused
+from aliquot_verify.witness_http import _parse
 from tests.faults.tamper.classes import Case, signed_record, statement
 from tests.faults.tamper.judging import by_javascript, by_python, laid_out
 from tests.faults.tamper.world import KEY, WITNESS, World, at, cosigned, entry, honest, rotated, signed, world
@@ -187,6 +189,15 @@ def test_both_verifiers_take_strange_bundles_alike(tmp_path: Path) -> None:
     judged = {name: (by_python(Path(case["bundle"]), case), other) for name, case, other in zip(ALIKE, cases, by_node, strict=True)}
     assert {name: pair for name, pair in judged.items() if pair[0] != pair[1]} == {}
     assert {name: pair[0]["exit_code"] for name, pair in judged.items()} == {name: code for name, (code, _) in ALIKE.items()}
+
+
+@pytest.mark.parametrize("line", [base64.b64encode(bytes(31)), base64.b64encode(bytes(64)), b"A" * 42 + b"B=", b"\xff"])
+def test_a_witness_takes_hashes_and_nothing_else_as_a_proof(line: bytes) -> None:
+    """Pieces of other lengths would let one node be read as another."""
+    note = signed(KEY, honest(3)).encode()
+    assert len(_parse(b"old 2\n" + base64.b64encode(bytes(32)) + b"\n\n" + note)[1]) == 1
+    with pytest.raises(Refused, match="malformed"):
+        _parse(b"old 2\n" + line + b"\n\n" + note)
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "report.pdf"])

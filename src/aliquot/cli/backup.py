@@ -127,6 +127,9 @@ def _check(folder: Path, keys: Path) -> None:
     for name, digest in expected.items():
         if not (folder / name).is_file() or _sha256(folder / name) != digest:
             raise SettingsError(f"the back-up is damaged: {folder / name} is missing or was changed")
+    for path in _files(folder):  # what nobody vouched for would be taken over as blobs and tiles, a link as what it leads to
+        if path.is_symlink() or str(path.relative_to(folder)) not in (_MANIFEST, *expected):
+            raise SettingsError(f"the back-up is damaged: {path} does not belong to it")
     missing = [name for name in _KEYS if not (keys / name).is_file()]
     if missing:
         raise SettingsError(f"{keys} is not a keys back-up: it has no {missing[0]!r}")
