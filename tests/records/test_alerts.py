@@ -116,6 +116,7 @@ async def test_failed_signings_are_told_and_acknowledged(seeded_urls: Urls, seed
         assert "asked them" not in str((await admin.get("/api/audit", params={"action": "security.acknowledged"})).json())
 
 
+@pytest.mark.rule("11.300")
 async def test_a_flood_makes_few_messages_and_nobody_judges_themselves(
     seeded_urls: Urls, seeded: Seeded, tmp_path: Path  # noqa: F811
 ) -> None:  # fmt: skip

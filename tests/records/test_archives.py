@@ -57,6 +57,7 @@ async def archived(site: Site, admin: httpx2.AsyncClient, kind: str, days: int) 
     assert (answer.status_code, answer.json()["archive"]) == (200, True)
 
 
+@pytest.mark.rule("11.10(c)", "Annex 11 s.17")
 async def test_a_conversation_is_archived_before_it_goes(site: Site, seeded_urls: Urls, tmp_path: Path) -> None:  # noqa: F811
     viewer, admin = await site.client("viewer"), await site.client("admin")
     file = (await viewer.post("/api/attachments", files={"file": ("a.txt", b"a file of theirs")})).json()["id"]
@@ -130,7 +131,10 @@ async def test_a_conversation_is_archived_before_it_goes(site: Site, seeded_urls
     assert SECRET not in json.dumps(opened(path))
 
 
-async def test_runs_and_decisions_are_archived_and_taken_out_on_record(site: Site, tmp_path: Path) -> None:  # noqa: F811
+@pytest.mark.rule("11.10(c)", "Annex 11 s.17")
+async def test_runs_and_decisions_are_archived_and_taken_out_on_record(
+    site: Site, seeded_urls: Urls, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
     admin, scientist, reviewer = await site.client("admin"), await site.client("scientist"), await site.client("reviewer")
     heard = await ask(scientist, "stop HPLC-03, the pressure is dropping")
     approval = heard.of("approval_required")[0]["approval_id"]
@@ -148,6 +152,12 @@ async def test_runs_and_decisions_are_archived_and_taken_out_on_record(site: Sit
         if archive["kind"] == "approval":
             assert "not now" in json.dumps(opened(path))
     assert (await site.services.rechecker.check()).differences == ()
+    with psycopg.connect(seeded_urls.superuser) as conn:
+        conn.execute("ALTER TABLE retention_archive DISABLE TRIGGER keep")
+        conn.execute("UPDATE retention_archive SET sha256 = repeat('0', 64) WHERE id = %s", [archives[0]["id"]])
+        conn.execute("DELETE FROM retention_archive WHERE id = %s", [archives[1]["id"]])
+    found = {(d.kind, d.record_type, d.record_id) for d in (await site.services.rechecker.check()).differences}
+    assert found == {("altered", "archive", archives[0]["id"]), ("deleted", "archive", archives[1]["id"])}
 
     door = f"/api/admin/archives/{archives[0]['id']}/download"
     assert (await reviewer.post(door, json=WHY)).status_code == 403

@@ -53,7 +53,7 @@ from aliquot.records.alerts.api import AlertsApi
 from aliquot.records.erasure.api import ErasureApi
 from aliquot.records.erasure.contracts import PersonalData
 from aliquot.records.retention.api import RetentionApi
-from aliquot.records.retention.restated import RestatedHolds, RestatedSchedules
+from aliquot.records.retention.restated import RestatedArchives, RestatedHolds, RestatedSchedules
 from aliquot.records.review.api import ReviewApi
 from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import SignableKind
@@ -228,5 +228,5 @@ def _restated(vault: Vault) -> Sequence[RestatedRecords]:
     return [
         RestatedPeople(vault), RestatedRuns(vault), RestatedDecisions(), RestatedApprovals(vault), RestatedBundles(vault),
         RestatedActivations(vault), RestatedChatRuns(vault), RestatedTraining(vault), RestatedKeys(), RestatedSessions(),
-        RestatedIdentities(vault), RestatedSchedules(), RestatedHolds(), RestatedGlasses(),
+        RestatedIdentities(vault), RestatedSchedules(), RestatedHolds(), RestatedArchives(), RestatedGlasses(),
     ]  # fmt: skip

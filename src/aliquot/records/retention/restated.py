@@ -9,8 +9,9 @@ from sqlalchemy import select
 from aliquot.ledger.contracts import Claim, Restated
 from aliquot.platform.db import Transaction
 from aliquot.records.retention.api import archive_said, days_said, hold_target
-from aliquot.records.retention.tables import legal_hold, retention_schedule
+from aliquot.records.retention.tables import legal_hold, retention_archive, retention_schedule
 
+_x = retention_archive.c
 _SHIPPED = {"conversation": 0, "instrument_run": 3_653, "approval": 3_653, "signature": None, "audit_event": None}
 """How long things are kept as long as nobody has said otherwise (migration 0016); of such a time there is no event."""
 
@@ -50,6 +51,29 @@ class RestatedHolds:
     async def restate(self, tx: Transaction, ids: Sequence[str]) -> list[Restated]:
         rows = await tx.rows(select(legal_hold).where(legal_hold.c.id.in_([uuid.UUID(i) for i in ids])))
         return [_hold(row) for row in rows]
+
+
+class RestatedArchives:
+    """See `ledger.contracts.RestatedRecords`."""
+
+    record_type = "archive"
+    made_by: tuple[str, ...] = ("archive.written",)
+
+    async def ids(self, tx: Transaction, after: str | None, limit: int) -> list[str]:
+        query = select(_x.id).where(_x.state == "written").order_by(_x.id).limit(limit)
+        return [str(row.id) for row in await tx.rows(query if after is None else query.where(_x.id > uuid.UUID(after)))]
+
+    async def existing(self, tx: Transaction, ids: Sequence[str]) -> set[str]:
+        query = select(_x.id).where(_x.state == "written", _x.id.in_([uuid.UUID(i) for i in ids]))
+        return {str(row.id) for row in await tx.rows(query)}
+
+    async def restate(self, tx: Transaction, ids: Sequence[str]) -> list[Restated]:
+        rows = await tx.rows(select(_x.id, _x.kind, _x.sha256).where(_x.id.in_([uuid.UUID(i) for i in ids])))
+        said = [{"reason": row.kind, "versions.archive": row.sha256} for row in rows]
+        return [
+            Restated(id=str(row.id), claims=(Claim(actions=self.made_by, fields=fields, what="archive", required=True),))
+            for row, fields in zip(rows, said, strict=True)
+        ]
 
 
 def _schedule(row: Any) -> Restated:
