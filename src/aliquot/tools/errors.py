@@ -11,6 +11,13 @@ class UnknownTool(NotFound):
     code, sentence = "unknown_tool", "There is no such tool."
 
 
+class ToolWithdrawn(UnknownTool):
+    """A tool of an external server that was not seen yet, is gone, or shows another definition than the accepted one."""
+
+    code, status = "tool_withdrawn", 503
+    sentence = "This tool of an external server cannot be used at the moment: an administrator sees why."
+
+
 class ArgumentsInvalid(InvalidInput):
     code, sentence = "arguments_invalid", "The arguments do not fit this tool."
 
@@ -31,13 +38,6 @@ class ToolUnavailable(Unavailable):
     """Its circuit breaker is open, or retries did not help."""
 
     code, sentence = "tool_unavailable", "The tool is not available at the moment."
-
-
-class ToolWithdrawn(Unavailable):
-    """A tool of an external server that was not seen yet, is gone, or shows another definition than the accepted one."""
-
-    code, sentence = "tool_withdrawn", "This tool of an external server cannot be used at the moment: an administrator sees why."
-    retryable = False
 
 
 class ToolTimeout(Problem):

@@ -15,7 +15,7 @@ from aliquot.policy.contracts import Approval, ExecutionOutcome, Preview
 from aliquot.policy.errors import RecordedRefusal
 from aliquot.tools import reports, store
 from aliquot.tools.contracts import CallReport, ReadyCall
-from aliquot.tools.errors import CallInFlight, ToolTimeout, ToolWithdrawn, UnknownTool
+from aliquot.tools.errors import CallInFlight, ToolTimeout, UnknownTool
 from aliquot.tools.executor import Executor
 from aliquot.tools.proposing import Proposals
 from aliquot.tools.registry import Registered, Registry
@@ -109,7 +109,6 @@ class Executions:
         except (
             RecordedRefusal,
             UnknownTool,
-            ToolWithdrawn,
             Forbidden,
         ) as refusal:  # recorded in this transaction, so it is committed with the end of the call
             report = reports.failed(call, refusal)

@@ -168,7 +168,7 @@ class Proposals:
             arguments = self._checked(known, given)
         except Problem as refusal:
             problem = refusal
-            if isinstance(refusal, UnknownTool):
+            if type(refusal) is UnknownTool:  # not one that is withdrawn: it is said so
                 usable = [
                     k.facts.name
                     for k in self._registry.all()

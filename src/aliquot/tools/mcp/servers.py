@@ -4,13 +4,14 @@ pin holds, and taken out when their server shows something else, until an admini
 import asyncio
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import structlog
+from sqlalchemy import Row
 
 from aliquot.identity.contracts import Principal
 from aliquot.identity.rights import PERMISSIONS
@@ -142,6 +143,9 @@ class RemoteServers:
         return link, declared
 
     async def _look(self, link: _Link) -> None:
+        if link.looked_at is None:  # what was accepted can be used at once: a continued run must not fail because we have just started
+            async with self._db.begin() as tx:
+                self._settle(link, await store.all_of(tx, link.server.name), None)
         offered: dict[str, Definition | str] | None = None
         try:
             offered = await (await self._peer(link)).tools()
@@ -157,10 +161,14 @@ class RemoteServers:
                 if offered is not None:
                     await self._compare(tx, link, tool, offered.get(tool.name))
             rows = await store.all_of(tx, link.server.name)
+        self._settle(link, rows, offered)
+
+    def _settle(self, link: _Link, rows: dict[str, Row[Any]], offered: Mapping[str, Definition | str] | None) -> None:
+        """Put into the registry what is accepted and, as far as is known, offered; take out the rest. `offered`: None, not known."""
         for tool in link.server.tools:
             row = rows.get(tool.name)
-            gone = offered is not None and tool.name not in offered
-            usable = row is not None and row.offered_sha256 is None and row.definition is not None and not gone
+            there = offered is None or isinstance(offered.get(tool.name), Definition)
+            usable = row is not None and row.offered_sha256 is None and row.definition is not None and there
             pinned = tool.sha256 is None or (row is not None and row.sha256 == tool.sha256)
             if row is not None and usable and pinned:
                 self._show(link, tool, row.definition, row.sha256)
@@ -173,30 +181,20 @@ class RemoteServers:
         if not isinstance(seen, Definition):
             if seen is not None:
                 link.faults[tool.name] = seen
-                self._hide(link, tool)
             return
-        server, now, sha256, text = link.server.name, self._clock.now(), seen.sha256, seen.canonical.decode()
-        row = await store.get(tx, server, tool.name)
-        wanted = tool.sha256 or (row.sha256 if row is not None else None)
-        if row is None or (wanted == sha256 and row.sha256 != sha256):
-            fits = wanted is None or wanted == sha256
-            values = (
-                _pinned(sha256, text, now) if fits else {"sha256": wanted, "offered_sha256": sha256, "offered": text, "offered_at": now}
-            )
-            if row is not None:
-                await store.change(tx, server, tool.name, values | _NOTHING_OFFERED, offered=row.offered_sha256)
-            elif not await store.first(tx, server, tool.name, values):
-                return
-            await self._audit(tx, "mcp_tool.pinned" if fits else "mcp_tool.changed", server, tool.name, sha256)
-        elif sha256 == row.sha256 and row.definition is not None:
-            if row.offered_sha256 is not None:
-                await store.change(tx, server, tool.name, _NOTHING_OFFERED, offered=row.offered_sha256)
-                await self._audit(tx, "mcp_tool.as_pinned", server, tool.name, sha256)
-        elif row.offered_sha256 != sha256:
-            values = {"offered_sha256": sha256, "offered": text, "offered_at": now}
-            await store.change(tx, server, tool.name, values, offered=row.offered_sha256)
-            await self._audit(tx, "mcp_tool.changed", server, tool.name, sha256)
-            log.warning("mcp_tool_changed", server=server)
+        server, sha256, row = link.server.name, seen.sha256, await store.get(tx, link.server.name, tool.name)
+        verdict = _verdict(row, tool.sha256, sha256)
+        if verdict is None:
+            return
+        offered: dict[str, Any] = {"offered_sha256": sha256, "offered": seen.canonical.decode(), "offered_at": self._clock.now()}
+        pinned = _pinned(sha256, offered["offered"], offered["offered_at"])
+        values = {"pinned": pinned, "as_pinned": _NOTHING_OFFERED, "changed": offered}[verdict]
+        if row is not None:
+            done = await store.change(tx, server, tool.name, values, offered=row.offered_sha256)
+        else:
+            done = await store.first(tx, server, tool.name, {"sha256": tool.sha256} | values)
+        if done:
+            await self._audit(tx, f"mcp_tool.{verdict}", server, tool.name, sha256)
 
     def _show(self, link: _Link, tool: McpTool, definition: str, sha256: str) -> None:
         if link.shown.get(tool.name) == sha256:
@@ -258,7 +256,18 @@ _NOTHING_OFFERED: dict[str, Any] = {"offered_sha256": None, "offered": None, "of
 
 
 def _pinned(sha256: str, definition: str, at: datetime) -> dict[str, Any]:
-    return {"sha256": sha256, "definition": definition, "pinned_at": at, "accepted_by": None}
+    return {"sha256": sha256, "definition": definition, "pinned_at": at, "accepted_by": None} | _NOTHING_OFFERED
+
+
+def _verdict(row: Row[Any] | None, wanted: str | None, sha256: str) -> Literal["pinned", "as_pinned", "changed"] | None:
+    """What a definition that is seen now is to what was kept; None when nothing is new. `wanted` is the settings' pin: it wins."""
+    if row is None:
+        return "pinned" if wanted in (None, sha256) else "changed"
+    if sha256 != (wanted or row.sha256):
+        return None if row.offered_sha256 == sha256 else "changed"
+    if row.sha256 != sha256 or row.definition is None:
+        return "pinned"
+    return None if row.offered_sha256 is None else "as_pinned"
 
 
 def _parsed(text: str) -> Definition:
