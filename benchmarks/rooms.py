@@ -38,6 +38,7 @@ from benchmarks.streams import LIFTED, MODELS, ROOT, free_port
 _TOKEN = re.compile(r"(\d+):(\d{6,}) ")
 _ADMIN, _PASSWORD = "admin@example.org", "Benchmark-password-1"
 _ENDS = {"done", "error"}
+WRONG = ("lost", "doubled", "streams_with_gaps", "logs_out_of_order")
 _ATTEMPTS_SECONDS, _START_SECONDS = 60, 240
 
 
@@ -309,22 +310,28 @@ async def opened(port: int, tokens: list[str], drops: float, seed: int) -> Room:
     return Room(port, tokens, made, drops, random.Random(seed))
 
 
-async def verdict(room: Room) -> dict[str, Any]:
-    """What each watcher heard against the log."""
-    lost = doubled = gapped = numbered = 0
-    states: Counter[str] = Counter()
+def against(log: list[dict[str, Any]], run: str, watchers: list[Watcher]) -> Counter[str]:
+    """What the watchers heard of a run against its log: tokens lost and doubled, streams whose frames are not the log's; and whether the
+    log holds the upstream's tokens in their order."""
+    truth = _TOKEN.findall("".join(event["text"] for event in log if event["type"] == "text_delta"))
+    found = Counter(logs_out_of_order=int([int(n) for n, _ in truth] != list(range(len(truth)))))
+    for watcher in watchers:
+        heard = Counter(_TOKEN.findall("".join(watcher.texts.get(run, ()))))
+        found["lost"] += sum((Counter(truth) - heard).values())
+        found["doubled"] += sum((heard - Counter(truth)).values())
+        found["streams_with_gaps"] += watcher.seqs.get(run) != [event["seq"] for event in log]
+    return found
+
+
+async def verdict(room: Room) -> tuple[Counter[str], Counter[str]]:
+    """How the room's runs ended, and what was heard of them."""
+    states, found = Counter[str](), Counter[str]()
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{room.port}", timeout=60) as client:
         for run in room.runs:
             log = await _log(client, room.tokens[0], run)
             states[log[-1]["type"] if log[-1]["type"] == "done" else log[-1]["code"]] += 1
-            truth = _TOKEN.findall("".join(event["text"] for event in log if event["type"] == "text_delta"))
-            numbered += [int(n) for n, _ in truth] != list(range(len(truth)))
-            for watcher in room.watchers:
-                heard = Counter(_TOKEN.findall("".join(watcher.texts.get(run, ()))))
-                lost += sum((Counter(truth) - heard).values())
-                doubled += sum((heard - Counter(truth)).values())
-                gapped += watcher.seqs.get(run) != [event["seq"] for event in log]
-    return {"runs": dict(states), "lost": lost, "doubled": doubled, "streams_with_gaps": gapped, "logs_out_of_order": numbered}
+            found += against(log, run, room.watchers)
+    return states, found
 
 
 async def _log(client: httpx2.AsyncClient, token: str, run: str) -> list[dict[str, Any]]:
@@ -349,6 +356,7 @@ async def _killed(server: Server, at: float | None, samples: list[Sample], every
                 watching.cancel()
                 await asyncio.to_thread(server.kill)
                 await asyncio.to_thread(server.start)
+                watching = asyncio.create_task(watch(server.pid, database_of(server.pid), samples, every))
             await asyncio.Event().wait()
         finally:
             watching.cancel()
@@ -374,8 +382,8 @@ async def measure(server: Server, asked: argparse.Namespace) -> tuple[dict[str, 
     found = [await verdict(room) for room in rooms]
     watchers = [watcher for room in rooms for watcher in room.watchers]
     frames = sum(watcher.frames for watcher in watchers)
-    totals = {name: sum(one[name] for one in found) for name in ("lost", "doubled", "streams_with_gaps", "logs_out_of_order")}
-    states = sum((Counter(one["runs"]) for one in found), Counter[str]())
+    states = sum((one for one, _ in found), Counter[str]())
+    totals = {name: sum(one[name] for _, one in found) for name in WRONG}
     gaps = {kind: [gap for w in watchers if w.kind == kind for gap in w.gaps] for kind in ("ws", "sse")}
     cpu = after.cpu - before.cpu if not asked.kill else float("nan")
     return {
@@ -405,6 +413,6 @@ def main(wanted: list[str]) -> None:
     print(json.dumps(seen, indent=1))
     if asked.soak:
         write_soak(asked.soak, samples, f"{asked.rooms} rooms of {asked.people} people: memory")
-    wrong = seen["lost"] + seen["doubled"] + seen["streams_with_gaps"] + seen["logs_out_of_order"]
+    wrong = sum(seen[name] for name in WRONG)
     print("nothing lost, nothing doubled" if not wrong else "LOST OR DOUBLED")
     sys.exit(1 if wrong else 0)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
@@ -19,6 +20,7 @@ from benchmarks.load_count import Answer, Event, Meaning, Sse, native, openai
 from benchmarks.load_plot import plot
 from benchmarks.load_targets import Messages, Target
 from benchmarks.load_watch import sample, tree
+from benchmarks.rooms import Watcher, against
 from tests.chat.conftest import MODELS
 from tests.conftest import Urls
 from tests.peers.fixtures import model_host, model_server  # noqa: F401 - fixtures
@@ -134,3 +136,23 @@ def test_a_process_tree_holds_what_was_started_below() -> None:
         assert sample(child.pid, None).rss > 1
     finally:
         child.communicate()
+
+
+def test_what_a_watcher_missed_or_heard_twice_is_counted_against_the_log() -> None:
+    """Fails when the driver of rooms would call a lost, a doubled or a reordered token fine."""
+    texts = ["0:1000000 1:1000001 ", "2:1000002 "]
+    log: list[dict[str, Any]] = [{"seq": n, "type": "text_delta", "text": text} for n, text in enumerate(texts, 1)]
+    log.append({"seq": 3, "type": "done"})
+
+    def heard(*events: int) -> Watcher:
+        watcher = Watcher("ws")
+        for n in events:
+            watcher.hear("r", log[n - 1]["seq"], log[n - 1]["type"], log[n - 1].get("text", ""))
+        return watcher
+
+    assert not +against(log, "r", [heard(1, 2, 3)])
+    assert +against(log, "r", [heard(1, 3)]) == {"lost": 1, "streams_with_gaps": 1}
+    assert +against(log, "r", [heard(1, 1, 2, 3), heard(1, 2, 3)]) == {"doubled": 2, "streams_with_gaps": 1}
+    assert +against(log, "r", [heard(2, 1, 3)]) == {"streams_with_gaps": 1}
+    assert +against(log, "other", [heard(1, 2, 3)]) == {"lost": 3, "streams_with_gaps": 1}
+    assert +against(log[1:], "r", []) == {"logs_out_of_order": 1}
