@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import re
 import zipfile
 
 import pytest
@@ -126,3 +127,17 @@ def test_a_process_that_dies_or_wants_too_much_memory_is_a_refusal() -> None:
     with pytest.raises(FileRefused) as refused:
         read("a.png", files.image("PNG", (6_000, 6_000)), memory_bytes=90_000_000)
     assert refused.value.code in ("too_hard_to_read", "broken_file")
+
+
+def test_a_sheet_that_does_not_tell_its_size_is_read_from_its_first_row() -> None:
+    """Fails when a long sheet without a declared size is parsed whole first: it breaks off at its end, where nobody has to come."""
+    whole = io.BytesIO(files.xlsx(*[(f"S-{n}", n) for n in range(2_000)]))
+    cut = io.BytesIO()
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(cut, "w", zipfile.ZIP_DEFLATED) as target:
+        for part in source.infolist():
+            content = source.read(part)
+            if part.filename == "xl/worksheets/sheet1.xml":
+                content = re.sub(rb"<dimension[^>]*/>", b"", content)[:-200]
+            target.writestr(part, content)
+    found = read("a.xlsx", cut.getvalue(), text_chars=1_000)
+    assert (found.reading, "S-50\t50" in found.text) == ("partial", True)

@@ -49,7 +49,10 @@ def _check_part(package: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
 def read_xlsx(file: IO[bytes], out: Output, bounds: Bounds) -> None:
     """Stored values, sheet by sheet, tab-separated. Formulas are not computed; their last stored result is what is read."""
     import openpyxl  # noqa: PLC0415 - only the reader that is needed
+    from openpyxl.worksheet._read_only import ReadOnlyWorksheet  # noqa: PLC0415
 
+    # A sheet's declared size is a claim that nothing here needs; one that declares none would be parsed whole before its first row.
+    ReadOnlyWorksheet._get_size = lambda _: None
     check(file, bounds)
     file.seek(0)
     book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
