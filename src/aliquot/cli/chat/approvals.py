@@ -6,7 +6,8 @@ from typing import Any, Literal
 from aliquot.cli.chat.connection import Connection
 from aliquot.cli.chat.failures import Refused
 from aliquot.cli.chat.neutral import one_line
-from aliquot.cli.chat.person import Person
+from aliquot.cli.chat.person import Choice, Person
+from aliquot.cli.chat.plans import PLAN, Plans
 from aliquot.cli.chat.screen import Screen, obligations
 
 Stance = Literal["ask", "approve", "leave"]
@@ -27,6 +28,7 @@ class Approvals:
     def __init__(self, connection: Connection, person: Person, screen: Screen, *, stance: Stance, reason: str | None = None) -> None:
         self._connection, self._person, self._screen = connection, person, screen
         self._stance, self._reason = stance, reason
+        self.plans = Plans(connection, person, screen)
 
     def settle(self, approval_id: str) -> tuple[dict[str, Any], str | None]:
         """Show the request `approval_id` and decide it; the request as it then is, and the run that goes on with it, if any."""
@@ -57,10 +59,10 @@ class Approvals:
             return approval, None
         if self._stance == "approve":
             return self._send(approval, {"decision": "approve", "reason": self._reason})
-        mine = not _OTHERS & needed  # what I may decide and needs nobody else is my own request
-        if mine:
-            self._screen.note("(e changes the arguments first)")
-        choice = self._person.choose("Do this?", edit=mine)
+        also = self._also(approval, needed)
+        choice = self._person.choose("Do this?", also=also)
+        if choice == "steps":
+            return self._step_by_step(approval)
         if choice is None:
             self._screen.note("Nothing was decided; the request stays open until it expires.")
             return approval, None
@@ -75,6 +77,31 @@ class Approvals:
             self._screen.note("Your signature means that you approve this; it is bound to what you see above.")
             body["signature"] = {"meaning": "approval", "password": self._person.secret("Password: ") or ""}
         return self._send(approval, body)
+
+    def _also(self, approval: dict[str, Any], needed: frozenset[str]) -> Choice | None:
+        """What else may be chosen, and a word about it. What I may decide and needs nobody else is my own request."""
+        if _OTHERS & needed:
+            return None
+        if approval.get("tool") == PLAN:
+            self._screen.note("(y approves all steps as shown; s decides them step by step)")
+            return "steps"
+        if str(approval.get("call_id", "")).startswith("plan_"):  # a step of a plan is decided as it is
+            return None
+        self._screen.note("(e changes the arguments first)")
+        return "edit"
+
+    def _step_by_step(self, approval: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """Take back the request for the whole plan; the run that asks for the first step goes on."""
+        plan = self.plans.waiting_for(str(approval["id"]))
+        if plan is None:
+            return self._already(self.get(str(approval["id"])))
+        try:
+            changed = self._connection.post(f"/api/plans/{plan['id']}/decision", {"decision": "step_by_step"})
+        except Refused as refusal:
+            self._screen.failure(str(refusal))
+            return self.get(str(approval["id"])), None
+        run_id = changed.get("run_id")
+        return self.get(str(approval["id"])), None if run_id is None else str(run_id)
 
     def _edit(self, approval: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
         """Ask for the same with other arguments: a new request, shown and decided like any other."""

@@ -15,6 +15,9 @@ _HELP = """\
 /history    show this conversation
 /approvals  what waits for a decision, mine and that I may decide
 /decide N   show and decide number N of that list
+/plans      plans of several steps that are not over
+/stop N     stop number N of that list: a step under way ends, no other begins
+/resume N   go on with number N of that list
 /cancel     cancel the last answer, or withdraw what waits for a decision
 /help       this list
 /quit       leave (also Ctrl-D)
@@ -29,7 +32,7 @@ class Interactive:
         self._listed: list[str] = []
         self._commands = {
             "/help": self._help, "/new": self._new, "/history": self._history, "/approvals": self._list, "/decide": self._decide,
-            "/cancel": self._cancel,
+            "/cancel": self._cancel, "/plans": self._plans, "/stop": self._stop, "/resume": self._resume,
         }  # fmt: skip
 
     def run(self) -> int:
@@ -116,6 +119,17 @@ class Interactive:
         approval, run_id = self._approvals.settle(self._listed[int(rest) - 1])
         if run_id is not None and not self._conversation.watch_if_mine(run_id):
             self._screen.note(f"Decided. It goes on in the conversation of {one_line(approval.get('requester_name', 'the requester'))}.")
+
+    def _plans(self, _: str) -> None:
+        self._approvals.plans.show()
+
+    def _stop(self, rest: str) -> None:
+        self._approvals.plans.stop(rest)
+
+    def _resume(self, rest: str) -> None:
+        run_id = self._approvals.plans.resume(rest)
+        if run_id is not None:
+            self._conversation.watch_if_mine(run_id)
 
     def _cancel(self, _: str) -> None:
         self._screen.line(self._conversation.cancel())

@@ -5,7 +5,7 @@ import getpass
 import sys
 from typing import Literal, TextIO
 
-Choice = Literal["yes", "no", "edit"]
+Choice = Literal["yes", "no", "edit", "steps"]
 
 
 class Person:
@@ -42,8 +42,8 @@ class Person:
         except EOFError:
             return None
 
-    def choose(self, prompt: str, *, edit: bool) -> Choice | None:
-        """Yes or no, by default no, and with `edit` also that; None at the end of the input."""
+    def choose(self, prompt: str, *, also: Choice | None = None) -> Choice | None:
+        """Yes or no, by default no, or what may be chosen `also` (by its first letter); None at the end of the input."""
         while True:
             try:
                 answer = self.ask(f"{prompt} [y/N] ")
@@ -57,5 +57,5 @@ class Person:
                 return "yes"
             if word in ("", "n", "no"):
                 return "no"
-            if edit and word in ("e", "edit"):
-                return "edit"
+            if also is not None and word in (also[0], also):
+                return also

@@ -177,7 +177,9 @@ def approval_lines(approval: dict[str, Any], said: str = "") -> list[str]:
     """A request with its preview, line by line; what was `said` just before is not repeated."""
     decision, preview = _object(approval.get("decision")), _object(approval.get("preview"))
     lines = ["", f"Confirmation needed: {one_line(approval.get('tool', ''))}"]
-    if summary := new_summary(approval, said):
+    if (steps := plan_steps(approval)) and not _just_shown(steps, said):
+        lines += [f"  {step}" for step in steps]
+    elif not steps and (summary := new_summary(approval, said)):
         lines.append(f"  {summary}")
     rows = change_rows(approval)
     if rows:
@@ -198,11 +200,31 @@ def new_summary(approval: dict[str, Any], said: str) -> str:
     return "" if summary in one_line(said)[-_JUST_SAID_CHARS:] else summary
 
 
+def plan_steps(approval: dict[str, Any]) -> list[str]:
+    """The steps of a plan that is asked about as a whole, a line each; empty for a single call."""
+    if approval.get("tool") != "plan":
+        return []
+    lines = []
+    for step in _list(_object(approval.get("arguments")).get("steps")):
+        known = _object(_object(step).get("preview"))
+        call = call_label(ToolCall("", str(_object(step).get("tool", "")), _object(step).get("arguments")))
+        after = ", ".join(str(n) for n in _list(_object(step).get("after")))
+        later = f" (what exactly it changes is known after step {after})" if not known else ""
+        alone = " (decided by itself in its turn)" if _object(step).get("own_decision") is True else ""
+        lines.append(f"{one_line(_object(step).get('step', '?'))}. {one_line(known.get('summary') or call)}{later}{alone}")
+    return lines
+
+
+def _just_shown(steps: list[str], said: str) -> bool:
+    return all(one_line(step).partition(" ")[2].partition(" (what")[0] in one_line(said, SAID_CHARS) for step in steps)
+
+
 def change_rows(approval: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     """The preview's changes with their heading; empty without any."""
     changes = [c for c in _list(_object(approval.get("preview")).get("changes")) if isinstance(c, dict)]
     names = ("record", "field", "before", "after")
-    return [names, *(tuple(_cell(c.get(name)) for name in names) for c in changes)] if changes else []  # type: ignore[list-item]  # four names
+    rows = [c | {"record": f"{c['step']}. {c.get('record')}"} if "step" in c else c for c in changes]
+    return [names, *(tuple(_cell(c.get(name)) for name in names) for c in rows)] if rows else []  # type: ignore[list-item]  # four names
 
 
 def _cell(value: Any) -> str:

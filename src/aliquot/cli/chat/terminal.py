@@ -85,7 +85,8 @@ class RichScreen(plain.Screen):
     def approval(self, approval: dict[str, Any]) -> None:
         preview = approval.get("preview") if isinstance(approval.get("preview"), dict) else {}
         summary, rows = plain.new_summary(approval, self._said), plain.change_rows(approval)
-        parts: list[RenderableType] = [Text(summary, style="bold"), Text("")] if summary else []
+        shown = "\n".join(plain.plan_steps(approval)) or summary
+        parts: list[RenderableType] = [Text(shown, style="bold"), Text("")] if shown else []
         if rows:
             table = Table(*rows[0], box=None, padding=(0, 2, 0, 0))
             for row in rows[1:]:
