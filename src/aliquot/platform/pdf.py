@@ -11,18 +11,21 @@ ACCESSIBLE = "ua-1"
 
 
 class Unprintable(ValueError):
-    """The data holds characters that no font here can show."""
+    """The standard refuses this document, e.g. because of a character that no font here can show."""
 
 
-def typeset(template: Path, data: dict[str, Any], *, standard: Any = ACCESSIBLE) -> bytes:
-    """The PDF; it is tagged also without a standard. Blocking. Raises Unprintable with a standard."""
+def typeset(template: Path, data: dict[str, Any], *, standard: Any = ACCESSIBLE, system_fonts: bool = False) -> bytes:
+    """The PDF; it is tagged also without a standard. Blocking. Raises Unprintable with a standard.
+
+    `system_fonts`: also the machine's own, for texts in any script; without them the file is the same on every machine.
+    """
     try:
         made = typst.compile(
-            str(template), format="pdf", pdf_standards=standard or [], ignore_system_fonts=True, sys_inputs={"data": json.dumps(data)}
-        )
+            str(template), format="pdf", pdf_standards=standard or [], ignore_system_fonts=not system_fonts,
+            sys_inputs={"data": json.dumps(data)},
+        )  # fmt: skip
     except typst.TypstError as error:
-        said = f"{error.message}{error.diagnostic}"
-        if standard and ("glyph" in said or "could not be displayed with font" in said):
+        if standard:
             raise Unprintable from error
         raise
     if not isinstance(made, bytes):

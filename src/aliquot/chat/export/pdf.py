@@ -29,10 +29,10 @@ def pdf(document: Document, options: Options) -> bytes:
         "footer": f"{document.conversation_id} · {_now(document)} {document.time_zone}",
     }  # fmt: skip
     try:
-        return typeset(_TEMPLATE, data)
+        return typeset(_TEMPLATE, data, system_fonts=True)
     except Unprintable:
         # PDF/UA refuses a document with a character no font here can show. It is still tagged then, and says what is missing.
-        return typeset(_TEMPLATE, data | {"about": f"{about} {_NO_GLYPH}"}, standard=None)
+        return typeset(_TEMPLATE, data | {"about": f"{about} {_NO_GLYPH}"}, standard=None, system_fonts=True)
 
 
 def _now(document: Document) -> str:
