@@ -16,6 +16,7 @@ from tests.site import Seeded, Site, seeded, seeded_urls, site  # noqa: F401 - f
 
 OPEN = {
     ("GET", "/api/health"), ("GET", "/api/chat/health"), ("POST", "/api/auth/login"), ("GET", "/api/shared/{token}"),
+    ("GET", "/api/shared/{token}/attachments/{attachment_id}"),
     ("GET", "/api/auth/oidc"), ("GET", "/api/auth/oidc/login"), ("GET", "/api/auth/oidc/callback"), ("POST", "/api/auth/oidc/token"),
 }  # fmt: skip
 PUBLIC_PREFIX = "/tlog/"  # C2SP log files are public by their nature: hashes, and entries without contents behind a permission
