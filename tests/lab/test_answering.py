@@ -78,7 +78,7 @@ def test_sentences() -> None:
 
 def test_whether_a_start_is_possible_is_no_promise() -> None:
     question = "can i start zprotocol on zinstrument now?"
-    start = {"protocol": "PCR-STD-35", "kinds": ["thermocycler"], "fits": True, "role_allows": True}
+    start = {"protocol": "PCR-STD-35", "kinds": ["thermocycler"], "fits": True, "role_allows": True, "retired": False}
 
     def said(state: str, **changes: Any) -> str:
         return str(answering.about_instruments(of(state, start=start | changes), question))
@@ -88,6 +88,7 @@ def test_whether_a_start_is_possible_is_no_promise() -> None:
     )
     assert said("running").startswith("No, PCR-02 is running R-2026-0012")
     assert said("idle", fits=False, kinds=["hplc"]) == "No, PCR-STD-35 runs on an HPLC; PCR-02 is a thermocycler."
+    assert said("idle", retired=True) == "No, PCR-STD-35 is retired."
     assert said("idle", role_allows=False) == "No, your role may not start runs; PCR-02 is idle."
     assert answering.about_instruments(of("idle", start=start), "is zinstrument running zprotocol") is None
     assert answering.about_instruments(of("idle", start=start), "is zinstrument free") is None

@@ -72,6 +72,7 @@ _FILLERS = re.compile(
     r"\b(?:still|already|yet|again|right now|just now|now|currently|presently|at the moment|at present"
     r"|in (?:the|our) lab(?:oratory)?|here|the|our|instrument(?= z))\b"
 )
+_CLAUSE_END = re.compile(r"[.:;](?:\s|$)")
 _PAST = {"finish": "finished", "complete": "completed", "completed its run": "completed", "finished its run": "finished"}
 """After `has` and `did`: nothing is said of a past that is not kept; `has it finished` asks whether it is free."""
 
@@ -127,7 +128,7 @@ def _condition(item: Mapping[str, Any]) -> str:
         until = f" until about {when(run['ends_at'])}, for {duration(run['remaining_seconds'])}" if run["ends_at"] else ""
         return f"{how} {run['code']}{until}"
     if state in {"error", "offline"} and error:
-        return f"is {words(state)}: {_lower(error.rstrip('.'))}"
+        return f"is {words(state)}: {_lower(_CLAUSE_END.split(error, maxsplit=1)[0])}"  # the rest is told below the answer
     return f"is {words(state)}"
 
 

@@ -61,7 +61,9 @@ class _WholeTable(TableElement):
             ):
                 yield table
                 return
-        yield from itertools.chain(*zip(itertools.repeat(Text("")), self._rows(), strict=False))
+        for n, row in enumerate(self._rows()):
+            yield from ([Text("")] if n else [])
+            yield row
 
     def _rows(self) -> Iterator[Text]:
         heads = [cell.content for cell in self.header.row.cells] if self.header is not None and self.header.row is not None else []
