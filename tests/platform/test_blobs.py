@@ -1,6 +1,7 @@
 """Sealed blobs on disk and in an S3 bucket (moto's server)."""
 
 import logging
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,3 +121,16 @@ async def test_a_source_that_fails_half_way_leaves_nothing(vault: Vault, tmp_pat
     with pytest.raises(RuntimeError):
         await Blobs(vault, tmp_path / "blobs").put(uuid.uuid4(), PERSON, source())
     assert not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+
+
+async def test_what_a_dead_process_left_half_written_is_swept(vault: Vault, tmp_path: Path) -> None:
+    """Fails when halves of files lie in the folder for ever, or one that is being written is taken away."""
+    folder, blobs, kept = tmp_path / "blobs", Blobs(vault, tmp_path / "blobs"), uuid.uuid4()
+    await blobs.put(kept, PERSON, [b"x"])
+    old, new = (folder / kept.hex[-2:] / f"{name}#1" for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    await blobs.sweep()
+    assert (old.exists(), new.exists(), await content(blobs, kept)) == (False, True, b"x")
+    await Blobs(vault, tmp_path / "never made").sweep()
