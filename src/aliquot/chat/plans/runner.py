@@ -92,7 +92,9 @@ class PlanRunner:
                     "arguments": canonical_json(one.call.arguments).decode(),
                 }
                 step.tool_uses.append(use)
-                step.results.append(use | {"outcome": one.state, "text": one.outcome.summary, "rendered": one.outcome.rendered})
+                step.results.append(
+                    self._kept(turn, use | {"outcome": one.state, "text": one.outcome.summary, "rendered": one.outcome.rendered})
+                )
         turn.close_with(_closing(row, steps, turn.run_id, approval))
         return step, approval
 
@@ -223,8 +225,14 @@ class PlanRunner:
         for use, one in zip(uses, steps, strict=True):
             done = one.outcome.summary if one.outcome is not None else f"Step {one.n + 1} of plan {plan_id}: not done yet."
             outcome = one.state if one.state in ("ok", "failed", "denied", "unknown") else "denied"
-            step.results.append(use | {"outcome": outcome, "text": done, "rendered": ""})
+            step.results.append(self._kept(turn, use | {"outcome": outcome, "text": done, "rendered": ""}))
         step.results[-1]["rendered"] = _closing(row, steps, turn.run_id, approval)
+
+    def _kept(self, turn: Turn, result: dict[str, Any]) -> dict[str, Any]:
+        """A result as the step keeps it: text from outside taints what follows, as in `calls`."""
+        outside = self._tools.from_outside(str(result["name"]))
+        turn.tainted = turn.tainted or outside
+        return result | ({"from_outside": True} if outside else {})
 
     # --- showing
 
