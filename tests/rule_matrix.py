@@ -1,5 +1,6 @@
 """Hooks of pytest that write `build/rule-matrix.json`: for every test marked with a rule what became of it in this run.
 
+A further run at the same commit adds to what is there; at another commit, or with changed files, all begins anew.
 Under xdist the workers send a test's rules with its report; the controller writes the file. What did not run is `not run`.
 """
 
@@ -13,7 +14,7 @@ import pytest
 import aliquot
 from tools.rule_matrix import NOT_RUN, ROOT, RUN, merged
 
-_RULE = "rule"
+_RULE, _CHANGED = "rule", "+"
 
 
 class Outcomes:
@@ -31,9 +32,13 @@ class Outcomes:
         elif report.when == "call" and self._found.get(test) != "failed":
             self._found[test] = "passed" if report.passed else self._found.get(test, NOT_RUN)
 
-    def document(self) -> dict[str, Any]:
+    def document(self, before: dict[str, Any], commit: str) -> dict[str, Any]:
+        """`before` is what the file holds."""
+        if before.get("commit") == commit and not commit.endswith(_CHANGED):
+            kept = {test: outcome for tests in before["rules"].values() for test, outcome in tests.items() if outcome != NOT_RUN}
+            self._found = kept | self._found
         return {
-            "version": aliquot.__version__, "commit": _commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "version": aliquot.__version__, "commit": commit, "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "rules": merged(self._found),
         }  # fmt: skip
 
@@ -57,7 +62,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput") and not session.config.option.collectonly:
         RUN.parent.mkdir(exist_ok=True)
-        RUN.write_text(json.dumps(_outcomes.document(), indent=1) + "\n", "utf-8")
+        before = json.loads(RUN.read_text("utf-8")) if RUN.exists() else {}
+        RUN.write_text(json.dumps(_outcomes.document(before, _commit()), indent=1) + "\n", "utf-8")
 
 
 def _commit() -> str:
@@ -71,4 +77,4 @@ def _commit() -> str:
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return f"{head}+" if changed else head
+    return head + _CHANGED if changed else head

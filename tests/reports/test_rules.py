@@ -57,7 +57,12 @@ def test_a_failure_shows_as_failed_and_what_did_not_run_as_not_run() -> None:
     found = merged(outcomes._found)["11.10(a)"]
     assert [found[test] for test in (first, second, third)] == ["failed", "failed", NOT_RUN]
     assert {found[test] for test in rest} <= {NOT_RUN}
-    document = outcomes.document()
+    document = outcomes.document({}, "abc")
     assert document["rules"]["11.10(j)"] == dict.fromkeys(marks()["11.10(j)"], NOT_RUN)
     assert "**failed**" in rendered(document)
     assert "0 passed, " in rendered(document)
+    for commit, expected in (("abc", "failed"), ("abd", NOT_RUN), ("abc+", NOT_RUN)):
+        later = Outcomes()
+        later.add(Report(second, "passed"))
+        told = later.document(document | {"commit": commit}, commit if commit.endswith("+") else "abc")["rules"]["11.10(a)"]
+        assert (told[first], told[second]) == (expected, "passed"), commit

@@ -236,13 +236,15 @@ class SiteFacts:
     def _matrix(self) -> Fact:
         found = matrix()
         outcomes = [outcome for tests in found.rules.values() for outcome in tests.values()]
-        failed = sum(outcome != "passed" for outcome in outcomes)
+        passed, failed = outcomes.count("passed"), outcomes.count("failed")
         if failed:
-            self._look("tests_not_passed", f"{failed} entries of the released test matrix did not pass.", fault=True)
+            self._look("tests_failed", f"{failed} entries of the released test matrix failed.", fault=True)
+        if passed + failed < len(outcomes) or not outcomes:
+            self._look("tests_not_run", f"{len(outcomes) - passed - failed} entries of the released test matrix were not run.")
         if found.version != aliquot.__version__:
             text = f"The test matrix is of version {found.version}, this software is {aliquot.__version__}."
             self._look("matrix_of_other_version", text)
-        value = f"{len(outcomes)} entries, {len(outcomes) - failed} passed"
+        value = f"{len(outcomes)} entries, {passed} passed"
         details = (f"run of {found.date}, version {found.version}, commit {found.commit}",)
         return Fact(label="Released test matrix", value=value, details=details)
 
