@@ -154,6 +154,34 @@ async def test_a_connection_closed_by_the_server_is_replaced(urls: Urls, databas
     await one.close()
 
 
+async def test_busy_connections_that_the_server_closes_never_wait_for_ever(urls: Urls, database: Database) -> None:
+    """A socket that breaks in the middle of an exchange: libuv stops watching it without a word."""
+    busy = Database(urls.app, pool_size=10, application_name="busy")
+    kill = sa.text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'busy'")
+    ending = False
+
+    async def work() -> int:
+        failed = 0
+        while not ending:
+            try:
+                async with busy.begin() as tx:
+                    await tx.send(sa.text("SELECT 1"))
+                    await tx.scalar(sa.text("SELECT 2"))
+                    await tx.scalar(sa.text("SELECT 3"))
+            except DatabaseUnavailable:
+                failed += 1
+        return failed
+
+    tasks = [asyncio.create_task(work()) for _ in range(10)]
+    for _ in range(5):
+        async with database.begin() as tx:
+            await tx.scalar(kill)
+    ending = True
+    async with asyncio.timeout(30):
+        await asyncio.gather(*tasks)
+    await busy.close()
+
+
 async def test_what_was_only_sent_fails_the_transaction(database: Database) -> None:
     """A statement nobody waited for must never fail in silence."""
 

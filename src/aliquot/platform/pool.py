@@ -26,6 +26,7 @@ _Given = TypeVar("_Given")
 _PREPARED_MAX = 500
 _HELD_MAX = 50
 _CONNECT_SECONDS = 5
+_LOOK_SECONDS = 0.5
 _READY = {select.POLLIN: Ready.R, select.POLLOUT: Ready.W, select.POLLIN | select.POLLOUT: Ready.RW}
 
 
@@ -81,7 +82,7 @@ class _Connection(AsyncConnection[TupleRow]):
     """
 
     _poll: "select.poll | None" = None
-    _waiter: "asyncio.Future[None] | None" = None
+    _waiter: "asyncio.Future[bool] | None" = None
     _watched = -1  # the socket the loop watches
 
     async def wait(self, gen: PQGen[_Given], interval: float = 0.1, timeout: float | None = None) -> _Given:  # noqa: ASYNC109 - psycopg's
@@ -112,15 +113,33 @@ class _Connection(AsyncConnection[TupleRow]):
                 await asyncio.sleep(0.001)
                 ready = self._polled()
             return ready
+        while not self._polled() & Ready.R:
+            if await self._told():
+                break
+        return Ready.R
+
+    async def _told(self) -> bool:
+        """Wait until the loop says that the socket can be read; False after a while in which it said nothing.
+
+        libuv stops watching a socket that has an error and need not say so: only asking tells (`_polled`).
+        """
+        loop = asyncio.get_running_loop()
         if self._watched < 0:
             self._watched = self.pgconn.socket
-            asyncio.get_running_loop().add_reader(self._watched, self._readable)
-        self._waiter = asyncio.get_running_loop().create_future()
+            loop.add_reader(self._watched, self._readable)
+        waiter = self._waiter = loop.create_future()
+        timer = loop.call_later(_LOOK_SECONDS, self._look)
         try:
-            await self._waiter
+            await waiter
         finally:
             self._waiter = None
-        return Ready.R
+            timer.cancel()
+        return bool(waiter.result())
+
+    def _look(self) -> None:
+        self._unwatch()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(False)
 
     def _polled(self) -> Ready:
         """What the socket is ready for at this moment."""
@@ -134,7 +153,7 @@ class _Connection(AsyncConnection[TupleRow]):
         if self._waiter is None:
             self._unwatch()  # nobody reads now, and the loop would call again and again
         elif not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.set_result(True)
 
     def _unwatch(self) -> None:
         if self._watched >= 0:
