@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 _COALESCE_SECONDS = 0.03
 _PENDING_MAX = 5_000
+_RECENT_MAX = 8
 _RETRIES = (0.1, 0.3, 1.0, 2.0, 4.0)
 _encoder = msgspec.json.Encoder()
 
@@ -37,6 +38,7 @@ class RunEventWriter:
         self._batch: asyncio.Future[None] | None = None
         self._wake = asyncio.Event()
         self._lost: set[uuid.UUID] = set()
+        self._recent: dict[uuid.UUID, list[StoredEvent]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._flushed_at = float("-inf")
 
@@ -78,17 +80,34 @@ class RunEventWriter:
 
     def forget(self, run_id: uuid.UUID) -> None:
         self._lost.discard(run_id)
+        self._recent.pop(run_id, None)
+
+    def recent(self, run_id: uuid.UUID) -> list[StoredEvent] | None:
+        """All events of a run that began here a moment ago, in order: whoever starts it need not read them back from the log. None when
+        they are no longer kept."""
+        return self._recent.get(run_id)
 
     def fan_out(self, events: list[SealedEvent]) -> None:
         """Give committed events to their watchers, and the first one of a run to whoever watches its conversation."""
         for sealed in events:
             event = sealed.event
+            self._keep(event)
             self._bus.publish(str(event.run_id), event)
             if event.kind == RunStarted.kind:
                 self._bus.publish(_announced(event), event)
         if self._bus.linked:
             self._carry(events)
         self._written(len(events))
+
+    def _keep(self, event: StoredEvent) -> None:
+        kept = self._recent.get(event.run_id)
+        if kept is None:
+            if event.seq == 1:
+                self._recent[event.run_id] = [event]
+        elif len(kept) < _RECENT_MAX and event.seq == kept[-1].seq + 1:
+            kept.append(event)
+        else:
+            del self._recent[event.run_id]
 
     def _carry(self, events: list[SealedEvent]) -> None:
         for sealed in events:

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Row, Select, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.chat.contracts import Run, RunUsage, StoredEvent
 from aliquot.chat.tables import conversation, message, run, run_event, run_step
 from aliquot.platform.arrays import Blobs, Ints, Texts, Uuids
 from aliquot.platform.db import Database, Transaction
+from aliquot.platform.sql import insert_text, update_text
 from aliquot.platform.vault import Erased, Vault
 
 LEASE = timedelta(seconds=15)
@@ -86,7 +86,8 @@ class RunStore:
 
     async def create(self, tx: Transaction, values: dict[str, Any]) -> Row[Any] | None:
         """Insert a run; None when its id or idempotency key is already there."""
-        return await tx.row(insert(run).values(_FRESH | values).on_conflict_do_nothing().returning(run))
+        row = _FRESH | values
+        return await tx.row(insert_text("run", tuple(row), "ON CONFLICT DO NOTHING RETURNING *"), row)
 
     async def get(self, tx: Transaction, run_id: uuid.UUID) -> Row[Any] | None:
         return await tx.row(select(run).where(run.c.id == run_id))
@@ -169,8 +170,8 @@ class RunStore:
 
     async def finish(self, tx: Transaction, run_id: uuid.UUID, owner: uuid.UUID, values: dict[str, Any]) -> bool:
         """Write the final state; False when the lease was lost."""
-        done = await tx.scalar(update(run).where(run.c.id == run_id, run.c.lease_owner == owner).values(**values).returning(run.c.id))
-        return done is not None
+        statement = update_text("run", tuple(values), "id = :run_id AND lease_owner = :owner", "RETURNING id")
+        return await tx.scalar(statement, {**values, "run_id": run_id, "owner": owner}) is not None
 
     async def end_wait(self, tx: Transaction, run_id: uuid.UUID, state: str, error_code: str | None) -> Row[Any] | None:
         """The final state of a run that waits for an approval; None when it does not wait.

@@ -246,7 +246,10 @@ class RunService:
             near = self._executor.executes(run_id)
             with self._bus.subscribe(str(run_id), near=near) as live, self._audience.seat(reader, run_id) as seat:
                 silent = 0.0
-                from_log = True
+                recent = self._writer.recent(run_id)
+                from_log = recent is None
+                for event in recent or ():
+                    live.push(event)
                 while True:
                     events, from_log = await self._next(run_id, after, live, from_log)
                     if events is None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Integer, Row, Select, Uuid, and_, bindparam, case, exists, func, literal, or_, select, tuple_, update
+from sqlalchemy import Integer, Row, Select, Uuid, and_, bindparam, case, exists, literal, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from aliquot.chat.contracts import Conversation, ConversationKind, Message
@@ -19,11 +19,20 @@ from aliquot.guard.api import highest, patient_class
 from aliquot.guard.contracts import PatientClass
 from aliquot.kernel.ids import new_id
 from aliquot.platform.db import Transaction
+from aliquot.platform.sql import insert_text
 from aliquot.platform.vault import Erased, Vault
 
 _LIVE = and_(conversation.c.deleted_at.is_(None))
 _HISTORY_MAX = 200
 _IMPORT_SLICE = 20
+
+
+# Whoever moved the head meanwhile (another question, another branch) is not disturbed by an answer.
+_MOVE_HEAD = text(
+    "UPDATE conversation SET last_message_at = :at, updated_at = greatest(updated_at, :at), "
+    "head_id = CASE WHEN :asked OR head_id IS NOT DISTINCT FROM CAST(:parent AS uuid) THEN CAST(:message AS uuid) ELSE head_id END "
+    "WHERE id = :id RETURNING kind, owner_id"
+)
 
 
 def _branch_statement() -> Select[Any]:
@@ -62,13 +71,13 @@ class ChatStore:
     ) -> tuple[Row[Any], bool]:
         """A new conversation and True, or the one that already has this client id (two first messages at once make one)."""
         conversation_id = new_id()
-        statement = insert(conversation).values(
-            id=conversation_id, owner_id=owner_id, kind=kind, created_at=at, updated_at=at,
-            client_id_hash=self._client_hash(owner_id, client_id) if client_id is not None else None,
-            client_id=self._seal(owner_id, client_id, f"conversation.client_id:{conversation_id}"),
-            title=self._seal(owner_id, title, f"conversation.title:{conversation_id}"), title_by_person=by_person,
-        )  # fmt: skip
-        made = await tx.row(statement.on_conflict_do_nothing().returning(conversation))
+        values = {
+            "id": conversation_id, "owner_id": owner_id, "kind": kind, "created_at": at, "updated_at": at,
+            "client_id_hash": self._client_hash(owner_id, client_id) if client_id is not None else None,
+            "client_id": self._seal(owner_id, client_id, f"conversation.client_id:{conversation_id}"),
+            "title": self._seal(owner_id, title, f"conversation.title:{conversation_id}"), "title_by_person": by_person,
+        }  # fmt: skip
+        made = await tx.row(insert_text("conversation", tuple(values), "ON CONFLICT DO NOTHING RETURNING *"), values)
         if made is not None:
             if title is not None and kind in LISTED_KINDS:
                 await self._index.put_title(tx, conversation_id, owner_id, title)
@@ -198,22 +207,15 @@ class ChatStore:
         `at_least` is the class of what came with it and cannot be seen in the text, such as files.
         """
         sealed_meta = self._vault.seal(subject, msgspec.json.encode(meta), aad=f"message.meta:{message_id}") if meta else None
-        await tx.send(
-            insert(message).values(
-                id=message_id, conversation_id=conversation_id, parent_id=parent_id, role=role,
-                author_id=subject if role == "user" else None, run_id=run_id, incomplete=incomplete, created_at=at, meta=sealed_meta,
-                patient_class=class_of(text, meta, at_least),
-                body=self._vault.seal(subject, text.encode(), aad=f"message.body:{message_id}"),
-            )
-        )  # fmt: skip
-        # Whoever moved the head meanwhile (another question, another branch) is not disturbed by an answer.
-        here = or_(literal(role == "user"), conversation.c.head_id.is_not_distinct_from(parent_id))
-        head = case((here, literal(message_id, Uuid)), else_=conversation.c.head_id)
+        values = {
+            "id": message_id, "conversation_id": conversation_id, "parent_id": parent_id, "role": role,
+            "author_id": subject if role == "user" else None, "run_id": run_id, "incomplete": incomplete, "created_at": at,
+            "meta": sealed_meta, "patient_class": class_of(text, meta, at_least),
+            "body": self._vault.seal(subject, text.encode(), aad=f"message.body:{message_id}"),
+        }  # fmt: skip
+        await tx.send(insert_text("message", tuple(values)), values)
         row = await tx.row(
-            update(conversation)
-            .where(conversation.c.id == conversation_id)
-            .values(head_id=head, last_message_at=at, updated_at=func.greatest(conversation.c.updated_at, literal(at)))
-            .returning(conversation.c.kind, conversation.c.owner_id)
+            _MOVE_HEAD, {"id": conversation_id, "asked": role == "user", "message": message_id, "parent": parent_id, "at": at}
         )
         if row is not None and row.kind in LISTED_KINDS:
             await self._index.put_message(tx, message_id, (conversation_id, row.owner_id), subject, text)

@@ -116,7 +116,7 @@ async def reserve_all(tx: Transaction, rows: Sequence[CallRow], caps: Caps) -> b
     now = rows[0].now
     wanted = _wanted(rows, caps, now)
     columns = {name: [getattr(row, name) for row in rows] for name in _CALL_COLUMNS}
-    await tx.execute(_LOCK, {"locks": sorted({person_lock(r.person_id) for r in rows if r.person_id is not None})})
+    await tx.send(_LOCK, {"locks": sorted({person_lock(r.person_id) for r in rows if r.person_id is not None})})
     meters = dict(
         zip(("scopes", "keys", "slots", "amounts", "caps"), map(list, zip(*wanted, strict=True)) if wanted else [[]] * 5, strict=True)
     )

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import ref
 
-from sqlalchemy import Executable, LargeBinary
+from sqlalchemy import Executable, LargeBinary, TextClause, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
 from sqlalchemy.engine import IteratorResult
 from sqlalchemy.engine.result import SimpleResultMetaData
@@ -76,22 +76,37 @@ def _rendered(statement: Executable, params: Params | None, fixed: _Fixed | None
     values: dict[str, Any] = compiled.construct_params(
         params or None, extracted_parameters=extracted, escape_names=False, _collected_params=collected
     )
-    text: str = compiled.string
+    sql: str = compiled.string
     processors: Processors = compiled._bind_processors
     if fixed is not None and not compiled.post_compile_params and not statement.is_dml:  # a change may have its columns from `params`
         own = compiled.construct_params(None, extracted_parameters=extracted, escape_names=False, _check=False)
         needed = {name for bind, name in compiled.bind_names.items() if bind.required}  # never NULL because somebody forgot it
         fixed.values = {name: value for name, value in own.items() if name not in needed}
         fixed.processors = {name: process for name, process in processors.items() if name in values}
-        fixed.text = text
+        fixed.text = sql
     if compiled.post_compile_params:  # IN (…): one parameter per value
         expanded = compiled._process_parameters_for_postcompile(values)
-        text, values = expanded.statement, values | dict(expanded.parameters)
+        sql, values = expanded.statement, values | dict(expanded.parameters)
         processors = {**processors, **expanded.processors}
     for name, process in processors.items():
         if name in values:
             values[name] = process(values[name])
-    return text, values
+    return sql, values
+
+
+@lru_cache(maxsize=200)
+def insert_text(table: str, columns: tuple[str, ...], ending: str = "") -> TextClause:
+    """`INSERT` of one row as fixed text, its parameters called like the columns: for the hot ones, where building the expression costs
+    more than running it. Names come from code, never from outside; parameters go to the driver as they are (no JSON columns)."""
+    names, values = ", ".join(columns), ", ".join(f":{column}" for column in columns)
+    return text(f"INSERT INTO {table} ({names}) VALUES ({values}) {ending}")  # noqa: S608 - see above
+
+
+@lru_cache(maxsize=200)
+def update_text(table: str, columns: tuple[str, ...], where: str, ending: str = "") -> TextClause:
+    """`UPDATE` as fixed text, as `insert_text`; `where` may have parameters of its own."""
+    changes = ", ".join(f"{column} = :{column}" for column in columns)
+    return text(f"UPDATE {table} SET {changes} WHERE {where} {ending}")  # noqa: S608 - see above
 
 
 class Result(IteratorResult[Any]):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Row, Text, cast, delete, exists, literal, or_, select, tuple_
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from aliquot.chat.search.contracts import Filter, Place
 from aliquot.chat.search.index import SearchIndex
@@ -22,6 +22,10 @@ LISTED_KINDS = ("chat", "session")
 _PUT_MESSAGE = (
     "INSERT INTO message_index (message_id, conversation_id, owner_id, subject, tokens) VALUES (%s, %s, %s, %s, %s::bigint[]) "
     "ON CONFLICT DO NOTHING"
+)
+_PUT_TITLE = (
+    "INSERT INTO title_index (conversation_id, subject, tokens) VALUES (%s, %s, %s::bigint[]) "
+    "ON CONFLICT (conversation_id) DO UPDATE SET subject = excluded.subject, tokens = excluded.tokens"
 )
 
 
@@ -43,9 +47,7 @@ class IndexStore:
         if title is None:
             await tx.execute(delete(title_index).where(title_index.c.conversation_id == conversation_id))
             return
-        values = {"subject": owner_id, "tokens": _array(self.index.of_text(owner_id, title))}
-        statement = insert(title_index).values(conversation_id=conversation_id, **values)
-        await tx.execute(statement.on_conflict_do_update(index_elements=[title_index.c.conversation_id], set_=values))
+        await tx.send_text(_PUT_TITLE, [conversation_id, owner_id, _literal(self.index.of_text(owner_id, title))])
 
 
 def _array(tokens: Iterable[int]) -> ColumnElement[Any]:
