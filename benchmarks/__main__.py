@@ -7,7 +7,11 @@ import importlib
 import os
 import platform
 import sys
+import time
+import traceback
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +25,12 @@ def main(wanted: list[str]) -> None:
         importlib.import_module(f"benchmarks.{wanted[0]}").main(wanted[1:])
         return
     rows: list[dict[str, Any]] = []
+    began = time.monotonic()
     for name in wanted or MODULES:
-        print(f"measuring {name} …", flush=True)
-        for row in importlib.import_module(f"benchmarks.{name}").rows(None):
+        print(f"measuring {name} … ({time.monotonic() - began:.0f} s)", flush=True)
+        for row in _measured(name):
             rows.append(row)
-            print(f"  {row['name']}: {row['measured']} (budget {row['budget']})", flush=True)
+            print(f"  {row['name']}: {row['measured']} (budget {row['budget'] or '-'})", flush=True)
     text = render(rows)
     if wanted:
         print(text)
@@ -35,13 +40,32 @@ def main(wanted: list[str]) -> None:
         print(f"written to {TARGET}")
 
 
+def _measured(name: str) -> Iterator[dict[str, Any]]:
+    """The rows of a module. What fails takes only its own rows with it, and is named in their place."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    for part in getattr(module, "PARTS", (partial(module.rows, None),)):
+        try:
+            yield from part()
+        except Exception as error:  # noqa: BLE001 - said in the page, whatever it is
+            traceback.print_exc()
+            what = getattr(part, "__name__", name).strip("_")
+            yield {
+                "name": f"{name}: {what}",
+                "budget": "",
+                "measured": f"failed: {type(error).__name__}",
+                "n": 0,
+                "notes": str(error)[:200],
+            }
+
+
 def render(rows: list[dict[str, Any]]) -> str:
     """The table with the machine and the command beside it."""
     lines = [
         "# Benchmarks",
         "",
-        f"`make bench` on {datetime.now(UTC):%Y-%m-%d}, {machine()}. Medians, with (minimum–maximum) over repetitions; the machine is shared, "
-        "so read wall times as upper bounds and CPU per token as the figure to compare. Server, database, upstream and driver share the cores.",
+        f"`make bench` on {datetime.now(UTC):%Y-%m-%d}, {machine()}, load average {os.getloadavg()[2]:.1f} over the last "
+        "15 minutes of it. Medians, with (minimum–maximum) over repetitions; where the machine is shared, "
+        "read wall times as upper bounds and CPU per token as the figure to compare. Server, database, upstream and driver share the cores.",
         "",
         "| what | budget | measured | n | notes |",
         "|---|---|---|---|---|",
