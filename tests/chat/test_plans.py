@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -10,6 +11,7 @@ import psycopg
 from sqlalchemy import text
 
 from aliquot.identity.contracts import SYSTEM
+from aliquot.policy.bundles import default_source
 from tests.chat.conftest import Heard, ask, hear
 from tests.conftest import Urls
 from tests.peers.models_server import ModelServer, ToolCall, Turn
@@ -309,3 +311,59 @@ async def test_of_fifty_decisions_and_stops_at_once_one_wins(site: Site) -> None
     async with site.services.db.begin() as tx:
         done = await tx.rows(text("SELECT state, count(*) AS n FROM policy_approval WHERE tool = 'plan' GROUP BY state"))
     assert [row.n for row in done] == [1]
+
+
+async def test_a_step_that_is_decided_by_itself_asks_although_the_whole_was_approved(site: Site) -> None:
+    scientist = await site.client("scientist")
+    source = default_source()
+    alone = """
+    @id("alone") @reason("The sequencer is decided by itself.") @obligation("own_decision") permit (principal, action, resource)
+    when { context.args has instrument && context.args.instrument == "SEQ-01" && resource.effect != "read" };
+    """
+    site.services.policy.use_bundle(replace(source, obligations=source.obligations + alone))
+    await disturb(site, "CENT-04", "clear_fault")
+    plan = await plan_of(scientist, await ask(scientist, PLAN + " and start BEAD-CLEANUP on CENT-04"))
+    assert [step["own_decision"] for step in plan["steps"]] == [False, True, False]
+    followed = await hear(scientist, (await decide(scientist, plan)).json()["run_id"])
+    assert [end["outcome"] for end in followed.of("tool_call_end")] == ["ok"]
+    assert followed.of("approval_required")[0]["preview"]["arguments"]["instrument"] == "SEQ-01"
+    plan = await shown(scientist, plan["id"])
+    assert (plan["state"], plan["mode"], plan["reason"]) == ("waiting", "whole", "own_decision")
+    last = await hear(scientist, (await decide(scientist, plan)).json()["run_id"])
+    assert [end["outcome"] for end in last.of("tool_call_end")] == ["ok", "ok"], "the decision about the whole stands for the third"
+    plan = await shown(scientist, plan["id"])
+    assert (plan["state"], states(plan)) == ("done", ["ok", "ok", "ok"])
+    async with site.services.db.begin() as tx:
+        spent = await tx.rows(text("SELECT state FROM policy_approval WHERE tool = 'plan'"))
+    assert [row.state for row in spent] == ["done"]
+
+
+async def test_a_run_cancelled_in_the_middle_pauses_the_plan_and_nothing_is_repeated(site: Site, seeded_urls: Urls) -> None:
+    scientist = await site.client("scientist")
+    plan = await plan_of(scientist, await ask(scientist, PLAN))
+    with gate(seeded_urls) as conn:
+        run = (await decide(scientist, plan)).json()["run_id"]
+        await reached(conn)
+        assert (await scientist.post(f"/api/runs/{run}/cancel")).is_success
+        conn.execute("SELECT pg_advisory_unlock(%s)", [_GATE])
+    await hear(scientist, run)
+    plan = await shown(scientist, plan["id"])
+    assert (plan["state"], plan["reason"]) == ("paused", "interrupted")
+    while (await state(scientist, "PCR-02")) == "idle":  # noqa: ASYNC110 - the step under way comes to its end
+        await asyncio.sleep(0.01)
+    resumed = await scientist.post(f"/api/plans/{plan['id']}/resume", headers={"Idempotency-Key": "again"})
+    assert resumed.status_code == 202, resumed.text
+    asked = await hear(scientist, resumed.json()["run_id"])
+    again = await scientist.post(f"/api/plans/{plan['id']}/resume", headers={"Idempotency-Key": "again"})
+    assert again.status_code == 202
+    assert asked.of("tool_call_end")[0]["outcome"] == "ok", "what became of the first step is said, not done again"
+    plan = await shown(scientist, plan["id"])
+    assert (plan["state"], states(plan), plan["approval"]["arguments"]["instrument"]) == ("waiting", ["ok", "current"], "SEQ-01")
+    active = await scientist.get("/api/instruments/PCR-02/runs", params={"state": "active"})
+    assert len(active.json()["items"]) == 1
+    exported = await scientist.get("/api/users/me/export")
+    assert exported.is_success
+    assert b"plans.json" in exported.content
+    events = await (await site.client("admin")).get("/api/audit", params={"record": f"plan:{plan['id']}", "limit": 100})
+    actions = [event["action"] for event in events.json()["items"]]
+    assert {"plan.made", "plan.paused", "plan.resumed", "plan.step_ended", "plan.asks"} <= set(actions)

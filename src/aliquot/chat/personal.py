@@ -33,7 +33,7 @@ class ChatPersonal:
 
     def __init__(self, chat: ChatApi, db: Database, vault: Vault, ledger: LedgerApi, clock: Clock) -> None:
         self._db, self._ledger, self._clock, self._attachments = db, ledger, clock, chat.attachments.jobs
-        self._chats, self._feedback = ChatStore(vault), FeedbackStore(vault)
+        self._chats, self._feedback, self._plans = ChatStore(vault), FeedbackStore(vault), chat.plans
 
     async def forget(self, tx: Transaction, subject: uuid.UUID) -> int:
         """Index entries, files, names of other clients for conversations, addresses, links for everybody; runs under way fail.
@@ -82,6 +82,7 @@ class ChatPersonal:
             given = await tx.rows(select(feedback).where(feedback.c.person_id == principal.id).order_by(feedback.c.id))
         yield "feedback.json", [asdict(self._feedback.view(row)) for row in given]
         yield "attachments.json", [{"id": r.id, "state": r.state, "size": r.size, "created_at": r.created_at} for r in files]
+        yield "plans.json", [plan async for plan in self._plans_of(principal)]
         for row in owned:
             async with self._db.begin() as tx:
                 found = await tx.row(select(conversation).where(c.id == row.id))
@@ -94,6 +95,18 @@ class ChatPersonal:
                 select(message).select_from(elsewhere).where(message.c.author_id == principal.id, c.owner_id != principal.id)
             )
         yield "messages_in_other_conversations.json", [self._message(row) for row in wrote]
+
+    async def _plans_of(self, principal: Principal) -> AsyncIterator[dict[str, Any]]:
+        """Plans I asked for, with their steps and how these ended."""
+        after: uuid.UUID | None = None
+        while True:
+            async with self._db.begin() as tx:
+                plans, after = await self._plans.page(tx, principal, state=None, limit=100, after=after)
+            for plan in plans:
+                if plan.requester_id == principal.id:
+                    yield asdict(plan)
+            if after is None:
+                return
 
     def _conversation(self, row: Any, messages: Sequence[Any]) -> dict[str, Any]:
         opened = asdict(self._chats.open_conversation(row)) | {"deleted_at": row.deleted_at}

@@ -71,14 +71,16 @@ def whole_preview(calls: Sequence[PlannedCall]) -> Preview:
 def changed_since(whole: approvals.Request, n: int, step: approvals.Request) -> list[str]:
     """What differs between step `n` (from 0) as the whole binds it and `step` as it is asked for now, as codes."""
     bound: Mapping[str, Any] = whole.arguments["steps"][n]
+    if bound["own_decision"]:
+        return [OWN_DECISION]
     touched = {record for earlier in whole.arguments["steps"][:n] for record in earlier["touches"]}
     differs = {
         "requester": step.requester != whole.requester,
         "tool": step.tool != bound["tool"],
         "tool_schema": step.tool_schema_sha256 != bound["tool_schema_sha256"],
         "arguments": content_hash(step.arguments) != content_hash(bound["arguments"]),
-        OWN_DECISION: bound["own_decision"] or OWN_DECISION in step.decision.obligations,
-        "policy": not set(step.decision.obligations) <= set(whole.decision.obligations),
+        OWN_DECISION: OWN_DECISION in step.decision.obligations,
+        "policy": not set(step.decision.obligations) - {OWN_DECISION} <= set(whole.decision.obligations),
         "origin": step.tainted and not whole.tainted,
     }
     codes = [name for name, different in differs.items() if different]

@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, cast
 
+import structlog
+
 from aliquot.chat.plans.contracts import Plan, PlanState, PlanStep, StepDecision, StepState
 from aliquot.chat.plans.errors import (
     NotResumable,
@@ -19,9 +21,12 @@ from aliquot.chat.plans.store import Step, StepOutcome
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.problems import NotFound
 from aliquot.platform.db import Transaction
+from aliquot.platform.vault import Damaged, Erased
 from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import Approval, ApprovalState, Choice, Signature
 from aliquot.policy.errors import AlreadyDecided, SessionRequired
+
+log = structlog.get_logger(__name__)
 
 _OVER = ("done", "stopped")
 _RESUMABLE = ("paused", "failed")
@@ -51,7 +56,12 @@ class PlanDesk:
         """My plans, and those that wait for my decision; newest first."""
         inbox, _ = await self._policy.list(tx, person, state="pending", role="inbox", limit=_INBOX_MAX)
         rows = await self._store.page(tx, person.id, [approval.id for approval in inbox], state, limit + 1, after)
-        found = [await self._shown(tx, person, row, await self._store.steps(tx, row.id)) for row in rows[:limit]]
+        found = []
+        for row in rows[:limit]:
+            try:
+                found.append(await self._shown(tx, person, row, await self._store.steps(tx, row.id)))
+            except (Damaged, Erased) as problem:  # one bad row must not hide the others; asking for it by id says what is wrong
+                log.error("plan_unreadable", plan=str(row.id), code=problem.code)
         return found, rows[limit - 1].id if len(rows) > limit else None
 
     async def decide(

@@ -22,6 +22,11 @@ _SENTENCES = {
     "stopped": "The plan was stopped; the steps after the last one were not begun.",
     "interrupted": "The run was interrupted, so the plan is paused. It can be resumed or stopped.",
 }
+_GOING = {
+    "done": "The plan is done.",
+    "running": "The plan goes on in another run.",
+    "waiting": "The plan waits for a decision.",
+}
 
 
 def table(plan: Any, steps: Sequence[Step]) -> str:
@@ -58,8 +63,8 @@ def asking(plan: Any, approval: Approval) -> str:
 
 
 def state_sentence(plan: Any) -> str:
-    if plan.state == "done":
-        return "The plan is done."
+    if plan.state in _GOING:
+        return _GOING[plan.state]
     return _SENTENCES.get(plan.reason or "", "The plan was stopped.")
 
 

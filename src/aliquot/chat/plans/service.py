@@ -116,7 +116,7 @@ class Plans:
         approval, codes = cast("Approval", report.approval), list[str]()
         if row.mode == "whole":
             approval, codes = await self._policy.cover(tx, approval.id, row.whole_id, step.n)
-            if codes and codes != [OWN_DECISION]:
+            if codes and codes != [OWN_DECISION] and await self._policy.state(tx, row.whole_id) == "executing":
                 await self._policy.finish_execution(tx, row.whole_id, "failed")
         await self.store.change_step(tx, row.id, step.n, {"approval_id": approval.id})
         if approval.state == "pending":
