@@ -29,7 +29,6 @@ class Peer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.stop: Callable[[], None] = lambda: None
         folder.mkdir()
         (folder / "calls.jsonl").touch()
 
@@ -53,7 +52,6 @@ async def http_peer(folder: Path, **tools: dict[str, Any]) -> AsyncIterator[tupl
     try:
         assert process.stdout is not None
         port = int(await asyncio.wait_for(process.stdout.readline(), 60))
-        peer.stop = process.kill
         yield peer, f"http://127.0.0.1:{port}/mcp"
     finally:
         if process.returncode is None:
@@ -208,8 +206,9 @@ async def test_a_program_runs_confined_and_is_started_anew_after_its_death(
 
 
 async def test_servers_that_are_away_hang_or_talk_nonsense_harm_nobody_else(tmp_path: Path, start: Callable[..., Any]) -> None:
-    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await writer.wait_closed()
+    async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        while await reader.read(65_536):
+            pass
 
     async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -219,8 +218,7 @@ async def test_servers_that_are_away_hang_or_talk_nonsense_harm_nobody_else(tmp_
     hanging, talking = [await asyncio.start_server(peer, "127.0.0.1", 0) for peer in (hang, nonsense)]
     ports = [server.sockets[0].getsockname()[1] for server in (hanging, talking)]
     tools = (McpTool(name="t", effect="read"),)
-    slow = {"text": "late", "seconds": 60}
-    async with hanging, talking, http_peer(tmp_path / "peer", t={"text": "well"}, slow=slow) as (peer, url):
+    async with hanging, talking, http_peer(tmp_path / "peer", t={"text": "well"}, dies={"die": True}) as (peer, url):
         servers = (
             McpServer(name="away", url="http://127.0.0.1:1/mcp", tools=tools, timeout_seconds=1),
             McpServer(name="hangs", url=f"http://127.0.0.1:{ports[0]}/mcp", tools=tools, timeout_seconds=1),
@@ -229,7 +227,7 @@ async def test_servers_that_are_away_hang_or_talk_nonsense_harm_nobody_else(tmp_
             McpServer(name="good", url=url, tools=tools),
             McpServer(name="nokey", url=url, tools=tools, api_key_env="A_KEY_NOBODY_SET"),
             McpServer(name="pinned", url=url, tools=(McpTool(name="t", sha256="0" * 64),)),
-            McpServer(name="late", url=url, tools=(McpTool(name="slow"),), timeout_seconds=1),
+            McpServer(name="late", url=url, tools=(McpTool(name="dies"),)),
         )
         async with start(*servers) as site:
             scientist, admin = await site.client("scientist"), await site.client("admin")
@@ -252,14 +250,13 @@ async def test_servers_that_are_away_hang_or_talk_nonsense_harm_nobody_else(tmp_
             assert (await call(scientist, "pinned__t", {})).json()["code"] == "tool_withdrawn"
             assert (await scientist.get("/api/health")).status_code == 200
 
-            asked = (await call(scientist, "late__slow", {})).json()["approval"]["id"]
+            asked = (await call(scientist, "late__dies", {})).json()["approval"]["id"]
             decided = await scientist.post(f"/api/approvals/{asked}/decision", json={"decision": "approve"})
             heard = await hear(scientist, decided.json()["run_id"])
             assert heard.of("tool_call_end")[0]["outcome"] == "unknown", "it was sent, and nobody knows what became of it"
             assert (await scientist.get(f"/api/approvals/{asked}")).json()["state"] == "unknown"
-            assert [entry["tool"] for entry in peer.calls] == ["t", "slow"], "what may have happened is not tried again"
+            assert [entry["tool"] for entry in peer.calls] == ["t", "dies"], "what may have happened is not tried again"
 
-            peer.stop()
             gone = await call(scientist, "good__t", {})
             assert gone.json()["code"] in ("tool_failed", "tool_unavailable")
             await site.services.mcp.look()
