@@ -89,7 +89,7 @@ async def test_health_says_per_part_what_works_and_nothing_else(site: Site) -> N
     anonymous = await site.anonymous()
     document = (await anonymous.get("/api/health")).json()
     assert document["status"] == "ok"
-    assert set(document["parts"]) == {"database", "ledger", "disk", "models", "policy"}
+    assert set(document["parts"]) == {"database", "ledger", "disk", "models", "policy", "files"}
     assert (await anonymous.get("/api/chat/health")).json()["answers_with"] == "tools"
 
 
