@@ -36,7 +36,7 @@ def superuser(server: ServerProcess) -> Iterator[psycopg.Connection[Any]]:
 
 
 def until(done: Any, what: str) -> Any:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         if (found := done()) is not None:
             return found
