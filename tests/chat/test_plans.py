@@ -143,6 +143,23 @@ async def test_what_changed_since_the_whole_was_approved_is_asked_for_again(site
     assert (await shown(scientist, plan["id"]))["state"] == "done"
 
 
+async def test_a_step_that_could_not_be_previewed_uses_what_was_there_when_it_was_approved(site: Site) -> None:
+    """Fails when a protocol is changed under an approved plan and the new version is started without anybody having seen it."""
+    scientist, admin = await site.client("scientist"), await site.client("admin")
+    plan = await plan_of(scientist, await ask(scientist, SWAP))
+    assert plan["steps"][1]["preview"] is None
+    old = (await admin.get("/api/protocols/HPLC-GRAD-10")).json()
+    made = await admin.post("/api/protocols", json={"code": "HPLC-GRAD-10", **old["text"], "summary": "Another gradient."})
+    assert (made.status_code, made.json()["version"]) == (201, old["version"] + 1), made.text
+    followed = await hear(scientist, (await decide(scientist, plan)).json()["run_id"])
+    assert [end["outcome"] for end in followed.of("tool_call_end")] == ["ok"]
+    plan = await shown(scientist, plan["id"])
+    assert (plan["state"], plan["reason"], states(plan)) == ("waiting", "stale", ["ok", "current"])
+    assert f"version {old['version'] + 1}" in plan["approval"]["preview"]["summary"]
+    await hear(scientist, (await decide(scientist, plan)).json()["run_id"])
+    assert (await shown(scientist, plan["id"]))["state"] == "done"
+
+
 async def test_a_failing_step_stops_the_plan_until_a_person_resumes_or_stops_it(site: Site) -> None:
     scientist = await site.client("scientist")
     await disturb(site, "CENT-04", "clear_fault")

@@ -34,13 +34,14 @@ def word(sentence: str | None) -> str | None:
 TABLE = """
 is zinstrument ready? | y n n n y n n
 is the zinstrument still free for a run | y n n n y n n
-can i use zinstrument | y n n n y n n
+can zinstrument be used | y n n n y n n
 is zinstrument idle | y n n n n n n
 is zinstrument busy right now? | n y y y n n -
 is anything running on zinstrument | n y y y n n -
 is zinstrument running | n n y n n n -
 is zinstrument warming up | n y n n n n -
-has zinstrument finished yet? | y n n n y n -
+has zinstrument finished yet? | - n n n y n -
+did zinstrument finish | - n n n y n -
 is zinstrument broken? | n n n n n y -
 is zinstrument down | n n n n n y y
 is zinstrument ok | y y y y y n n
@@ -84,7 +85,8 @@ def test_whether_a_start_is_possible_is_no_promise() -> None:
         return str(answering.about_instruments(of(state, start=start | changes), question))
 
     assert said("idle") == (
-        "Yes, as things stand: PCR-02 is idle, and PCR-STD-35 runs on a thermocycler. A start still has to be confirmed."
+        "Yes, as things stand: PCR-02 is idle, and PCR-STD-35 runs on a thermocycler. "
+        "The policy still has to allow a start, and a person to confirm it."
     )
     assert said("running").startswith("No, PCR-02 is running R-2026-0012")
     assert said("idle", fits=False, kinds=["hplc"]) == "No, PCR-STD-35 runs on an HPLC; PCR-02 is a thermocycler."
@@ -92,6 +94,10 @@ def test_whether_a_start_is_possible_is_no_promise() -> None:
     assert said("idle", role_allows=False) == "No, your role may not start runs; PCR-02 is idle."
     assert answering.about_instruments(of("idle", start=start), "is zinstrument running zprotocol") is None
     assert answering.about_instruments(of("idle", start=start), "is zinstrument free") is None
+    may, may_not = of("idle", may_start=True), of("idle", may_start=False)
+    assert word(answering.about_instruments(may, "can i use zinstrument")) == "yes"
+    assert answering.about_instruments(may_not, "can we use zinstrument?") == "No, your role may not start runs; PCR-02 is idle."
+    assert word(answering.about_instruments(may_not, "is zinstrument free")) == "yes"
 
 
 def test_runs() -> None:
@@ -106,6 +112,10 @@ def test_runs() -> None:
         ("is zrun still running", {"running"}, set()),
         ("is zrun in progress", ACTIVE, set()),
         ("was zrun successful", set(), {*ACTIVE, "done"}),
+        ("was zrun running", set(), set(RUN_STATES)),  # a run that is over was running once; what it was is not kept
+        ("was zrun paused", set(), set(RUN_STATES)),
+        ("was zrun active", set(), set(RUN_STATES)),
+        ("was zrun warming up", set(), set(RUN_STATES)),
     ):
         for state in RUN_STATES:
             assert said(state, question) == (None if state in unsaid else "yes" if state in yes else "no"), (question, state)

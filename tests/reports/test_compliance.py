@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from io import BytesIO
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx2
 import psycopg
 import pytest
 from pypdf import PdfReader
+from sqlalchemy import text
 
 from aliquot_verify.document import judge
 from tests.chat.conftest import ask
@@ -143,6 +145,38 @@ async def test_who_may_ask_for_which_period(site: Site) -> None:  # noqa: F811
         site.services.reports._slots.release()
     assert (busy.status_code, busy.json()["code"]) == (503, "report_busy")
     assert len((await admin.get("/api/audit", params={"action": "compliance.reported"})).json()["items"]) == before
+
+
+async def many_signers(site: Site) -> None:  # noqa: F811
+    """250 people more who may sign, one of them held back after a reset; nobody has a second factor."""
+    people = []
+    for n in range(250):
+        person = uuid.uuid4()
+        site.services.vault.ensure_subject(person)
+        name = site.services.vault.seal(person, f"Signer {n}".encode(), aad=f"person.name:{person}")
+        people.append({"id": person, "name": name, "index": person.bytes, "hold": "system" if n == 1 else None})
+    async with site.services.db.begin() as tx:
+        for values in people:
+            await tx.execute(
+                text(
+                    "INSERT INTO person (id, email_index, email, name, password_hash, roles, may_sign, must_change, active, version, "
+                    "signing_hold, created_at, changed_at) SELECT :id, :index, email, :name, password_hash, roles, true, false, true, 1, :hold, "
+                    "created_at, changed_at FROM person WHERE 'scientist' = ANY(roles) AND email_index <> :index LIMIT 1"
+                ),
+                values,
+            )
+
+
+@pytest.mark.rule("11.300")
+async def test_numbers_are_counted_not_taken_from_lists_that_end(site: Site) -> None:  # noqa: F811
+    admin = await site.client("admin")
+    before, _ = await report(admin)
+    signers = int(fact(before, "11.300", "signers")["value"].split()[0])
+    await many_signers(site)
+    document, _ = await report(admin)
+    assert fact(document, "11.300", "signers")["value"] == f"{signers + 249} active people, 0 of them with a second factor"
+    (told,) = [found["text"] for found in document["attention"] if found["code"] == "signers_without_second_factor"]
+    assert told.startswith(f"{signers + 249} people who may sign have no second factor")
 
 
 async def test_a_report_that_cannot_be_recorded_is_not_given(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

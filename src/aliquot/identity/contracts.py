@@ -170,8 +170,11 @@ class Accounts:
     roles: dict[str, int]
     """Active people by role; who has two is in both."""
     may_sign: int
+    """Active people who may sign now: whose right waits for a second administrator is not among them."""
+    without_otp: int
+    """Of them, those without a confirmed second factor here."""
     signers_without_otp: tuple[uuid.UUID, ...]
-    """Active people who may sign and have no confirmed second factor here; at most 200."""
+    """Who they are; at most 200."""
     signing_held: int
     """People whose right to sign waits for a second administrator after a reset."""
     must_change: int

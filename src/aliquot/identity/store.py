@@ -118,12 +118,13 @@ async def count_active_admins(tx: Transaction, *, without: uuid.UUID | None = No
 
 _ACCOUNTS = text(
     "SELECT count(*) FILTER (WHERE active) AS active, count(*) FILTER (WHERE NOT active) AS disabled, "
-    "count(*) FILTER (WHERE active AND may_sign) AS may_sign, count(*) FILTER (WHERE active AND must_change) AS must_change, "
+    "count(*) FILTER (WHERE active AND may_sign AND signing_hold IS NULL) AS may_sign, "
+    "count(*) FILTER (WHERE active AND must_change) AS must_change, "
     "count(*) FILTER (WHERE active AND signing_hold IS NOT NULL) AS signing_held FROM person"
 )
 _ROLES = text("SELECT role, count(*) AS people FROM person, unnest(roles) AS role WHERE active GROUP BY role ORDER BY role")
 _BARE_SIGNERS = text(
-    "SELECT id FROM person WHERE active AND may_sign AND NOT EXISTS ("
+    "SELECT id, count(*) OVER () AS total FROM person WHERE active AND may_sign AND signing_hold IS NULL AND NOT EXISTS ("
     "SELECT FROM second_factor AS f WHERE f.person_id = person.id AND f.confirmed_at IS NOT NULL) ORDER BY id LIMIT :limit"
 )
 _KEYS = text(
@@ -136,10 +137,11 @@ async def accounts(tx: Transaction, at: datetime, limit: int) -> dict[str, Any]:
     """Counts of people and keys, and the ids of signers without a second factor."""
     people, keys = await tx.row(_ACCOUNTS), await tx.row(_KEYS, {"at": at})
     assert people is not None and keys is not None  # noqa: S101, PT018 - aggregates give one row
+    bare = await tx.rows(_BARE_SIGNERS, {"limit": limit})
     return {
         **people._mapping, "api_keys": keys.live, "api_keys_for_ever": keys.for_ever,
         "roles": {row.role: row.people for row in await tx.rows(_ROLES)},
-        "signers_without_otp": tuple(row.id for row in await tx.rows(_BARE_SIGNERS, {"limit": limit})),
+        "without_otp": bare[0].total if bare else 0, "signers_without_otp": tuple(row.id for row in bare),
     }  # fmt: skip
 
 

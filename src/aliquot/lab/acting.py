@@ -15,7 +15,7 @@ from aliquot.lab.declared import (
     names_of,
     schema,
 )
-from aliquot.lab.errors import AmbiguousInstrument, UnknownInstrument, UnknownInstrumentRun
+from aliquot.lab.errors import AmbiguousInstrument, UnknownInstrument, UnknownInstrumentRun, UnknownProtocol
 from aliquot.lab.examples import START, STOP
 from aliquot.lab.rendering import count, duration, quantity, started, stopped, when
 from aliquot.lab.shapes import run_shape
@@ -81,6 +81,13 @@ class StartRunTool(LabTool):
         )
         versions = {f"instrument:{plan.instrument.code}": plan.instrument.version, f"protocol:{plan.protocol.code}": plan.protocol.version}
         return Preview(summary=summary, changes=_start_changes(plan), warnings=plan.warnings, resource_versions=versions)
+
+    async def rests_on(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> dict[str, int]:
+        try:
+            protocol = await self._lab.protocol(tx, str(arguments["protocol"]))
+        except UnknownProtocol:
+            return {}  # the preview says that there is none
+        return {f"protocol:{protocol.code}": protocol.version}
 
     async def execute(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         run = await self._lab.start_run(tx, caller_of(context, self.name), _command(arguments, context.idempotency_key))

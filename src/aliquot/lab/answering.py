@@ -40,7 +40,7 @@ _PREDICATES = (
     _Predicate("running", _states("running"), FREE | {"warming_up", "paused", "error"}),
     _Predicate("(?:warming up|heating up)", _states("warming_up"), FREE | {"running", "paused", "error"}),
     _Predicate("(?:paused|on hold)", _states("paused"), FREE | {"running", "warming_up", "error"}),
-    _Predicate("(?:done|finished|completed|complete)", FREE, _BUSY | {"error"}),
+    _Predicate("(?:done|finished|completed|complete)", _states("done"), _BUSY | {"error"}),
     _Predicate("(?:in error|broken|faulty|out of order|defective)", _states("error"), _UP),
     _Predicate("down", _states("error", "offline"), _UP),
     _Predicate("(?:ok|okay|all right|alright|fine|in (?:good )?order|working (?:properly|normally))", _UP, _states("error", "offline")),
@@ -48,7 +48,8 @@ _PREDICATES = (
     _Predicate("offline", _states("offline"), _UP | {"error"}),
     _Predicate("(?:online|connected|reachable)", _UP | {"error"}, _states("offline")),
 )
-"""`working` may mean busy or sound: only where both are so, or neither, is there an answer."""
+"""`working` may mean busy or sound: only where both are so, or neither, is there an answer. What is idle may have been stopped or have
+failed before: whether it finished is not known from its state."""
 
 _SOME_RUN = r"(?:there )?(?:anything|something|any runs?|a run|runs)(?: (?:running|going on|active|in progress|under way|ongoing))?"
 _THINGS = "(?:instruments?|machines?|devices?)"
@@ -74,7 +75,7 @@ _FILLERS = re.compile(
 )
 _CLAUSE_END = re.compile(r"[.:;](?:\s|$)")
 _PAST = {"finish": "finished", "complete": "completed", "completed its run": "completed", "finished its run": "finished"}
-"""After `has` and `did`: nothing is said of a past that is not kept; `has it finished` asks whether it is free."""
+"""After `has` and `did`: nothing is said of a past that is not kept."""
 
 
 def about_instruments(data: Mapping[str, Any], question: str) -> str | None:
@@ -85,7 +86,7 @@ def about_instruments(data: Mapping[str, Any], question: str) -> str | None:
         start = data.get("start")
         if start is not None:
             return _startable(items[0], start) if _START.fullmatch(plain) else None
-        return _one(items[0], plain)
+        return _one(items[0], plain, may_start=data.get("may_start", False))
     if not data["all"] or not items:
         return None
     return _all(items, plain, more=data["more"]) or _any(items, plain, more=data["more"])
@@ -99,7 +100,7 @@ def _predicate(said: str | None) -> _Predicate | None:
     return next((known for known in _PREDICATES if said and re.fullmatch(known.said, said)), None)
 
 
-def _one(item: dict[str, Any], plain: str) -> str | None:
+def _one(item: dict[str, Any], plain: str, *, may_start: bool) -> str | None:
     match = _ONE.fullmatch(plain)
     if match is None:
         return None
@@ -112,6 +113,8 @@ def _one(item: dict[str, Any], plain: str) -> str | None:
     predicate = _predicate("free" if match["use"] or match["used"] else "busy" if match["run"] else said)
     if predicate is None:
         return None
+    if match["use"] and item["state"] in predicate.yes and not may_start:
+        return f"No, your role may not start runs; {item['code']} {_condition(item)}."
     if item["state"] in predicate.yes:
         ready = " and ready for a run" if item["state"] == "idle" and predicate.yes == FREE else ""
         return f"Yes, {item['code']} {_condition(item)}{ready}."
@@ -148,7 +151,7 @@ def _startable(item: Mapping[str, Any], start: Mapping[str, Any]) -> str:
     if not start["role_allows"]:
         return f"No, your role may not start runs; {item['code']} {_condition(item)}."
     fits = f"{item['code']} {_condition(item)}, and {start['protocol']} runs on {kinds}"
-    return f"Yes, as things stand: {fits}. A start still has to be confirmed."
+    return f"Yes, as things stand: {fits}. The policy still has to allow a start, and a person to confirm it."
 
 
 def _judged(items: Sequence[dict[str, Any]], predicate: _Predicate) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
@@ -189,19 +192,24 @@ def _listed(items: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(shown) + (f"; and {left} more" if left else "")
 
 
-_RUN = re.compile(r"(?:is|was|has|did) (?:run )?zrun (?P<said>[a-z ]+)")
-_RUN_PREDICATES: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
+_RUN = re.compile(r"(?P<tense>is|was|has|did) (?:run )?zrun (?P<said>[a-z ]+)")
+_RunPredicates = tuple[tuple[str, frozenset[str], frozenset[str]], ...]
+_RUN_ENDS: _RunPredicates = (
     ("(?:done|finished|finish|complete|completed|ready)", _states("done"), ACTIVE | {"failed", "stopped"}),
     ("(?:over|ended|end)", _states("done", "failed", "stopped"), ACTIVE),
     ("(?:failed|fail|crash|crashed)", _states("failed"), ACTIVE | {"done", "stopped"}),
     ("(?:stopped|aborted|cancelled|canceled|terminated)", _states("stopped"), ACTIVE | {"done", "failed"}),
+    ("(?:successful|succeed|succeeded)", _states(), _states("failed", "stopped")),
+)
+"""An end stays; what else a run once was is not kept: of `was it paused` nothing is said. Whether a finished run was a success is for a
+person to judge."""
+_RUN_PREDICATES: _RunPredicates = (
+    *_RUN_ENDS,
     ("running", _states("running"), (ACTIVE - {"running"}) | {"done", "failed", "stopped"}),
     ("(?:active|ongoing|in progress|going on|going|under way)", ACTIVE, _states("done", "failed", "stopped")),
     ("(?:paused|on hold)", _states("paused"), (ACTIVE - {"paused"}) | {"done", "failed", "stopped"}),
     ("(?:warming up|heating up)", _states("warming_up"), (ACTIVE - {"warming_up"}) | {"done", "failed", "stopped"}),
-    ("(?:successful|succeed|succeeded)", _states(), _states("failed", "stopped")),
 )
-"""Whether a finished run was a success is for a person to judge."""
 
 
 def about_run(data: Mapping[str, Any], question: str) -> str | None:
@@ -209,7 +217,7 @@ def about_run(data: Mapping[str, Any], question: str) -> str | None:
     match = _RUN.fullmatch(_plain(question))
     if match is None or data["asked"] != data["code"]:
         return None
-    for said, yes, no in _RUN_PREDICATES:
+    for said, yes, no in _RUN_PREDICATES if match["tense"] == "is" else _RUN_ENDS:
         if re.fullmatch(said, match["said"]) and data["state"] in yes | no:
             return f"{'Yes' if data['state'] in yes else 'No'}, {data['code']} {run_condition(dict(data))}."
     return None

@@ -66,10 +66,13 @@ class GetInstrumentStatus(LabTool):
             found, more = await self._lab.instruments(tx, limit=100)
         else:
             found, more = [await self._lab.instrument(tx, wanted)], None
-        data = {"instruments": [instrument_shape(instrument) for instrument in found], "all": wanted.strip().casefold() == ALL}
+        may = all(context.principal.may(permission) for permission in StartRunTool.permissions)
+        data: dict[str, Any] = {
+            "instruments": [instrument_shape(instrument) for instrument in found], "all": wanted.strip().casefold() == ALL,
+            "may_start": may,
+        }  # fmt: skip
         if len(found) == 1 and (code := arguments.get("protocol")) is not None:
             protocol = await self._lab.protocol(tx, str(code))
-            may = all(context.principal.may(permission) for permission in StartRunTool.permissions)
             fits = found[0].kind in protocol.text.kinds
             start = {"protocol": protocol.code, "kinds": list(protocol.text.kinds), "fits": fits, "role_allows": may}
             data["start"] = start | {"retired": protocol.retired_at is not None}

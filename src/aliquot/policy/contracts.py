@@ -114,6 +114,8 @@ class PlannedCall:
     """Places, from 0, of the earlier steps it depends on."""
     touches: tuple[str, ...] = ()
     """Records it changes, as far as that is known: `instrument:PCR-02`."""
+    versions: dict[str, int] = field(default_factory=dict)
+    """Without a preview: versions of the records it rests on, as far as they are known."""
 
     @property
     def own_decision(self) -> bool:

@@ -84,7 +84,13 @@ def changed_since(whole: approvals.Request, n: int, step: approvals.Request) -> 
         "origin": step.tainted and not whole.tainted,
     }
     codes = [name for name, different in differs.items() if different]
-    return codes + ([] if bound["preview"] is None else _preview_changes(bound, step.preview, touched))
+    return codes + (_version_changes if bound["preview"] is None else _preview_changes)(bound, step.preview, touched)
+
+
+def _version_changes(bound: Mapping[str, Any], now: Preview, touched: set[str]) -> list[str]:
+    """Of a step that could not be previewed: what it was known to rest on, at the versions of then."""
+    known = {name: version for name, version in bound["resource_versions"].items() if name not in touched}
+    return ["resources"] if any(now.resource_versions.get(name) != version for name, version in known.items()) else []
 
 
 def _preview_changes(bound: Mapping[str, Any], now: Preview, touched: set[str]) -> list[str]:
@@ -107,7 +113,7 @@ def _bound(n: int, call: PlannedCall) -> dict[str, Any]:
         "step": n, "tool": call.tool.name, "tool_schema_sha256": call.tool.schema_sha256, "arguments": call.arguments,
         "after": [at + 1 for at in call.after], "touches": sorted(call.touches), "own_decision": call.own_decision,
         "obligations": list(call.decision.obligations), "policy_version": call.decision.policy_version,
-        "resource_versions": {} if shown is None else dict(shown.resource_versions),
+        "resource_versions": dict(call.versions if shown is None else shown.resource_versions),
         "preview_sha256": None if shown is None else approvals.preview_sha256(shown),
         "preview": None if shown is None else {
             "summary": shown.summary, "changes": list(shown.changes), "warnings": list(shown.warnings)

@@ -1,7 +1,7 @@
 """Facts about people, policy, records, models and the machine."""
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sized
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -85,16 +85,16 @@ class SiteFacts:
         }  # fmt: skip
 
     async def _signers(self, tx: Transaction, accounts: Accounts) -> Fact:
-        bare = accounts.signers_without_otp
-        if bare:
-            count = f"{len(bare)} people" if len(bare) > 1 else "1 person"
-            self._look("signers_without_second_factor", f"{count} who may sign {_have(bare)} no second factor at this server.")
+        bare, number = accounts.signers_without_otp, accounts.without_otp
+        if number:
+            text = "1 person who may sign has" if number == 1 else f"{number} people who may sign have"
+            self._look("signers_without_second_factor", f"{text} no second factor at this server.")
         if accounts.signing_held:
             text = f"The right to sign of {accounts.signing_held} people waits for a second administrator after a reset."
             self._look("signing_held", text)
         details = tuple(f"without a second factor: {name}" for name in await self._named(tx, bare[:_SHOWN]))
-        more = (f"and {len(bare) - _SHOWN} more",) if len(bare) > _SHOWN else ()
-        value = f"{accounts.may_sign} active people, {accounts.may_sign - len(bare)} of them with a second factor"
+        more = (f"and {number - _SHOWN} more",) if number > _SHOWN else ()
+        value = f"{accounts.may_sign} active people, {accounts.may_sign - number} of them with a second factor"
         return Fact(label="People who may sign", value=value, details=(*details, *more))
 
     async def _named(self, tx: Transaction, ids: Collection[uuid.UUID]) -> list[str]:
@@ -141,15 +141,14 @@ class SiteFacts:
         return Fact(label="Retention schedules", value=str(len(found)), details=lines)
 
     async def _holds(self, tx: Transaction) -> Fact:
-        found = await self._doors.retention.standing(tx, limit=_MANY)
+        found = await self._doors.retention.standing(tx, limit=_MANY + 1)
         details = tuple(f"{hold.id}, since {utc(hold.made_at)}" for hold in found[:_SHOWN])
-        return Fact(label="Legal holds that stand", value=_count(len(found)), details=details, found=bool(found))
+        return Fact(label="Legal holds that stand", value=_up_to(found), details=details, found=bool(found))
 
     async def _erasures(self, tx: Transaction, period: Period) -> Fact:
-        newest, _ = await self._doors.erasure.page(tx, limit=_MANY, after=None)
-        unfinished = [erasure for erasure in newest if erasure.state != "done"]
+        unfinished = await self._doors.erasure.unfinished(tx)
         if unfinished:
-            self._look("erasure_unfinished", f"{len(unfinished)} erasures were ordered and are not finished.")
+            self._look("erasure_unfinished", f"{unfinished} erasures were ordered and are not finished.")
         ordered, done, refused = (period.counts.get(f"subject.{a}", 0) for a in ("erasure_ordered", "erased", "erasure_refused"))
         bodies = await self._bodies(tx, ("subject.erased",), period) if done else []
         details = tuple(f"{_when(body)}: key of person {body['record']['id']} destroyed, event {body['id']}" for body in bodies)
@@ -157,14 +156,13 @@ class SiteFacts:
         return Fact(label="Erasures", value=value, details=details, of="period", found=bool(ordered + done + refused), events=_ids(bodies))
 
     async def _break_glass(self, tx: Transaction, period: Period) -> Fact:
-        waiting, more = await self._doors.access.glasses(tx, unreviewed=True, limit=_MANY, after=None)
+        waiting, _ = await self._doors.access.glasses(tx, unreviewed=True, limit=_MANY + 1, after=None)
         if waiting:
-            text = f"{len(waiting)}{' or more' if more else ''} emergency accesses wait for their review."
-            self._look("break_glass_unreviewed", text)
+            self._look("break_glass_unreviewed", f"{_up_to(waiting)} emergency accesses wait for their review.")
         granted = period.counts.get("break_glass.granted", 0)
         who = await self._named(tx, [glass.person_id for glass in waiting[:_SHOWN]])
         details = tuple(f"not reviewed: {utc(glass.granted_at)} by {name}" for glass, name in zip(waiting, who, strict=False))
-        value = f"{granted} granted, {period.counts.get('break_glass.reviewed', 0)} reviewed; {len(waiting)} wait for a review now"
+        value = f"{granted} granted, {period.counts.get('break_glass.reviewed', 0)} reviewed; {_up_to(waiting)} wait for a review now"
         return Fact(label="Emergency accesses", value=value, details=details, of="period", found=bool(granted or waiting))
 
     async def _backups(self, tx: Transaction, period: Period) -> Fact:
@@ -176,9 +174,9 @@ class SiteFacts:
         return Fact(label="Back-ups recorded", value=_count(count), details=details, of="period", found=bool(bodies), events=_ids(bodies))
 
     async def _alerts(self, tx: Transaction, period: Period) -> Fact:
-        waiting, more = await self._doors.alerts.page(tx, state="open", limit=_MANY, after=None)
+        waiting, _ = await self._doors.alerts.page(tx, state="open", limit=_MANY + 1, after=None)
         if waiting:
-            self._look("security_alerts_open", f"{len(waiting)}{' or more' if more else ''} security alerts wait for an acknowledgement.")
+            self._look("security_alerts_open", f"{_up_to(waiting)} security alerts wait for an acknowledgement.")
         if self._settings.security_contact is None:
             self._look("no_security_contact", "No security contact is told of failed signings (setting security_contact).")
         told = period.counts.get("security.alerted", 0)
@@ -186,7 +184,7 @@ class SiteFacts:
             f"open: {alert.kind}, {alert.count} times, {utc(alert.first_at)} to {utc(alert.last_at)}, mail {alert.mail}"
             for alert in waiting[:_SHOWN]
         )
-        value = f"{told} in the period, {len(waiting)} open now"
+        value = f"{told} in the period, {_up_to(waiting)} open now"
         return Fact(label="Security alerts", value=value, details=details, of="period", found=bool(told or waiting))
 
     async def _qualifications(self, tx: Transaction, period: Period) -> Fact:
@@ -272,8 +270,9 @@ def from_counts(counts: Mapping[str, int]) -> list[Attention]:
     ]
 
 
-def _have(ids: Collection[uuid.UUID]) -> str:
-    return "has" if len(ids) == 1 else "have"
+def _up_to(found: Sized) -> str:
+    """How many, of a list that was read up to one more than _MANY."""
+    return f"more than {_MANY}" if len(found) > _MANY else _count(len(found))
 
 
 def _count(count: int) -> str:

@@ -80,6 +80,15 @@ class Settling(Protocol):
 
 
 @runtime_checkable
+class Resting(Protocol):
+    """A tool whose calls rest on records with versions, which are known also while a call is not possible yet. Optional for a tool."""
+
+    async def rests_on(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> dict[str, int]:
+        """Versions by record (`protocol:PCR-STD-35`), as `Preview.resource_versions` has them; without what is not there."""
+        ...
+
+
+@runtime_checkable
 class Tool(Protocol):
     """One thing the assistant can do. Implemented in the `tools.py` of the owning domain; stateless."""
 
@@ -179,6 +188,8 @@ class Draft:
     preview: Preview | None
     refusal: Problem | None
     """Why there is no preview: as things are, it could not be done."""
+    versions: dict[str, int] = field(default_factory=dict)
+    """Without a preview: what is known of the records the call rests on."""
 
 
 Joining = Callable[[Transaction, CallReport | ReadyCall], Awaitable[CallReport | ReadyCall]]

@@ -19,7 +19,7 @@ from aliquot.policy.api import PolicyApi
 from aliquot.policy.contracts import Approval, Decision, Preview, Query, Reason, ToolFacts
 from aliquot.policy.errors import EditDenied
 from aliquot.tools import reports, store
-from aliquot.tools.contracts import Acting, CallReport, Draft, DryRun, Joining, ReadyCall, ToolContext
+from aliquot.tools.contracts import Acting, CallReport, Draft, DryRun, Joining, ReadyCall, Resting, ToolContext
 from aliquot.tools.errors import CallInFlight, CallMismatch, ToolDenied, ToolFailed, ToolTimeout, UnknownTool, where
 from aliquot.tools.registry import Registered, Registry
 from aliquot.tools.schemas import check_arguments, parse_arguments
@@ -67,7 +67,7 @@ class Proposals:
         arguments = self._checked(known, given)
         query = await self.ask(tx, context, known, arguments, tainted=tainted)
         decision = _with_permission(await self._policy.foresee(tx, query), context.principal, known.facts)
-        preview, refusal = None, None
+        preview, refusal, versions = None, None, dict[str, int]()
         if decision.decision != "deny":
             try:
                 preview = await self.preview(tx, context, known, arguments)
@@ -75,7 +75,10 @@ class Proposals:
                 raise
             except Problem as problem:
                 refusal = problem
-        return Draft(tool=known.facts, arguments=arguments, facts=query.facts, decision=decision, preview=preview, refusal=refusal)
+                versions = await known.tool.rests_on(tx, context, arguments) if isinstance(known.tool, Resting) else {}
+        return Draft(
+            tool=known.facts, arguments=arguments, facts=query.facts, decision=decision, preview=preview, refusal=refusal, versions=versions
+        )  # fmt: skip
 
     async def dry_run(self, context: ToolContext, tool: str, given: Given, only: Collection[str] | None) -> DryRun:
         known = self._visible(tool, only)

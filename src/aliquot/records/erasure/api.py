@@ -133,6 +133,10 @@ class ErasureApi:
         rows = await store.page(tx, limit + 1, after)
         return [await self._view(tx, row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
+    async def unfinished(self, tx: Transaction) -> int:
+        """How many were ordered and are not carried out."""
+        return len(await store.waiting(tx))
+
     async def export(self, principal: Principal) -> AsyncIterator[bytes]:
         """A zip with everything about this person, piece by piece. The event is committed before the first byte."""
         async with self._db.begin() as tx:
