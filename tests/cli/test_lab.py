@@ -105,6 +105,7 @@ def test_a_laboratory_is_filled_changed_and_written_again(run: Run, urls: Urls) 
 
 BAD: list[tuple[str | bytes, str]] = [
     (b"\xff\xfe", "is not TOML in UTF-8"),
+    (b"format = " + b"1" * 5_000, "is not TOML in UTF-8"),
     ("format = 1\n[[instrument", "is not TOML"),
     ("", "it must begin with format = 1"),
     ("format = 2", "it must begin with format = 1"),

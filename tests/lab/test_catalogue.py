@@ -16,11 +16,13 @@ PROTOCOL: dict[str, Any] = {"code": "HOLD-37", "name": "Hold", "summary": "Holds
 BAD_CHANGES: tuple[dict[str, Any], ...] = (
     {"code": "X-1"}, {"kind": "hplc"}, {"name": ""}, {"name": "a\nb"}, {"settings": {"speed": "fast"}}, {"driver": "x" * 99},
     {"settings": {"speed": True}}, {"settings": {"Speed!": 1}}, {"last_service_on": "soon"}, {"version": "1"}, {"driver": "none"},
+    {"name": "PCR\u200b-02"}, {"location": "Room \u202e9"}, {"name": "a\u0085b"}, {"settings": {"port": "a\u2066b"}},
 )  # fmt: skip
 BAD_PROTOCOLS: tuple[dict[str, Any], ...] = (
     {"steps": []}, {"kinds": []}, {"kinds": ["toaster"]}, {"code": "hold 37"}, {"steps": [STEP | {"where": "moon"}]}, {"extra": 1},
     {"steps": [STEP | {"seconds": "60"}]}, {"steps": [STEP | {"seconds": 10**9}]}, {"steps": [STEP] * 201}, {"summary": "\u0000"},
     {"steps": [STEP | {"where": "hplc"}]}, {"max_samples": 0}, {"version": 0}, {"parameters": [{"name": "x"}]},
+    {"summary": "Holds \u202e73 °C."}, {"steps": [STEP | {"name": "Hold\u2060"}]},
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from aiosmtpd.controller import Controller
 from aliquot.platform.settings import SettingsError, load_settings
 from aliquot.records.alerts.rules import happened
 from tests.chat.test_export import Inbox
-from tests.conftest import Urls
+from tests.conftest import ManualClock, Urls
 from tests.site import PASSWORD, Seeded, Site, running_site, seeded, seeded_urls  # noqa: F401 - fixtures
 
 SIGN = "/api/records/protocol/PCR-STD-35/signatures"
@@ -150,6 +151,29 @@ async def test_a_flood_makes_few_messages_and_nobody_judges_themselves(
             assert all(set(args) == {"mail_id"} for (args,) in jobs)
     finally:
         controller.stop()
+
+
+@pytest.mark.rule("11.300")
+async def test_an_attack_nobody_looked_at_for_hours_is_told_with_its_own_time(
+    seeded_urls: Urls, seeded: Seeded, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    """Fails when the server was away after an attack and its alert says when it was looked for, or there is none."""
+    clock = ManualClock()
+    begun = clock.now()
+    async with running_site(seeded_urls, tmp_path / "data", seeded, clock=clock, limits={"alert_login_failures": 3}) as site:
+        stranger = await site.anonymous()
+        for n in range(5):
+            await stranger.post("/api/auth/login", json={"email": "scientist@demo.lab", "password": f"guess {n}"})
+        clock.advance(3 * 3_600)
+        admin = await site.client("admin")
+
+        async def told() -> bool:
+            return bool(await listed(admin))
+
+        await until(site, told)
+        [alert] = await listed(admin)
+        assert (alert["kind"], alert["count"] > 3) == ("login_failures", True)
+        assert datetime.fromisoformat(alert["last_at"]) - begun < timedelta(hours=1)
 
 
 def test_a_contact_that_cannot_be_reached_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,8 +160,9 @@ async def many_signers(site: Site) -> None:  # noqa: F811
             await tx.execute(
                 text(
                     "INSERT INTO person (id, email_index, email, name, password_hash, roles, may_sign, must_change, active, version, "
-                    "signing_hold, created_at, changed_at) SELECT :id, :index, email, :name, password_hash, roles, true, false, true, 1, :hold, "
-                    "created_at, changed_at FROM person WHERE 'scientist' = ANY(roles) AND email_index <> :index LIMIT 1"
+                    "signing_hold, created_at, changed_at) "
+                    "SELECT :id, :index, email, :name, password_hash, roles, true, false, true, 1, :hold, created_at, changed_at "
+                    "FROM person WHERE 'scientist' = ANY(roles) AND email_index <> :index LIMIT 1"
                 ),
                 values,
             )

@@ -20,9 +20,14 @@ _ALIKE = frozenset(
 _MARKS_MAX = 3
 
 
+def seen_line(text: str) -> bool:
+    """Whether one line of text (the name of a thing, a unit: scripts may be mixed, as in `μL`) holds nothing that cannot be seen."""
+    return not any(unicodedata.category(char) in _HIDDEN for char in text) and not _INVISIBLE.search(text)
+
+
 def plain_line(text: str) -> bool:
     """Whether one line of text (a name, an address) is what it looks like."""
-    if any(unicodedata.category(char) in _HIDDEN for char in text) or _INVISIBLE.search(text):
+    if not seen_line(text):
         return False
     marks, scripts = 0, set[str]()
     for char in unicodedata.normalize("NFD", text):

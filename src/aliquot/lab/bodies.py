@@ -4,8 +4,9 @@ from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
+from aliquot.kernel.visible import seen_line
 from aliquot.lab.contracts import (
     SAMPLES_MAX,
     InstrumentChange,
@@ -23,15 +24,25 @@ from aliquot.platform.http import Body
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 _MONTH_SECONDS = 30 * 24 * 3600
 
+
+def _seen(text: str) -> str:
+    if not seen_line(text):
+        raise ValueError("holds characters that cannot be seen, or marks that turn the direction of text: it would not read as it is")
+    return text
+
+
+_SEEN = AfterValidator(_seen)
+"""What people confirm a start by is what it looks like."""
+
 Code = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]*(-[A-Z0-9]+)*$", max_length=32, examples=["PCR-02"])]
-_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120, pattern=_PRINTABLE)]
-_Unit = Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=_PRINTABLE)]
+_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120, pattern=_PRINTABLE), _SEEN]
+_Unit = Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=_PRINTABLE), _SEEN]
 _Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e9, le=1e9)]
 _Seconds = Annotated[int, Field(strict=True, ge=0, le=_MONTH_SECONDS)]
 _Value = (
     Annotated[bool, Field(strict=True)] | Annotated[int, Field(strict=True, ge=-(10**9), le=10**9)] | _Number
-    | Annotated[str, Field(max_length=200, pattern=_PRINTABLE)]
+    | Annotated[str, Field(max_length=200, pattern=_PRINTABLE), _SEEN]
 )  # fmt: skip
 _Settings = Annotated[dict[_Word, _Value], Field(max_length=20)]
 _Driver = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -106,7 +117,7 @@ class ParameterBody(Body):
 class ProtocolBody(Body):
     code: Code
     name: _Name
-    summary: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000, pattern=_PRINTABLE)]
+    summary: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000, pattern=_PRINTABLE), _SEEN]
     kinds: Annotated[tuple[Kind, ...], Field(min_length=1, max_length=6)]
     steps: Annotated[tuple[StepBody, ...], Field(min_length=1, max_length=200)]
     parameters: Annotated[tuple[ParameterBody, ...], Field(max_length=20)] = ()

@@ -55,7 +55,7 @@ def read(raw: bytes) -> Inventory:
         raise InventoryRefused(f"The file has more than {BYTES_MAX} bytes.")
     try:
         values = tomllib.loads(raw.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits, nested too deeply
         raise InventoryRefused(f"The file is not TOML in UTF-8: {error}") from error
     if (unknown := sorted(set(values) - {"format", *_KINDS})) or values.get("format") != FORMAT:
         what = f"it has the unknown part {unknown[0]!r}" if unknown else f"it must begin with format = {FORMAT}"

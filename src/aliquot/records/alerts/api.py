@@ -1,7 +1,7 @@
 """The door to security alerts."""
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from aliquot.identity.api import IdentityApi
@@ -19,7 +19,7 @@ from aliquot.platform.vault import SITE, Vault
 from aliquot.records.alerts import store
 from aliquot.records.alerts.contracts import AlertState, Happened, MailState, SecurityAlert
 from aliquot.records.alerts.errors import AlreadyAcknowledged, OwnAlert
-from aliquot.records.alerts.rules import ACTIONS, FAILED_LOGIN, happened
+from aliquot.records.alerts.rules import ACTIONS, FAILED_LOGIN, happened, when
 
 SEND_ALERT = "records.send_alert"
 NOTE_CHARS = 2_000
@@ -69,28 +69,28 @@ class AlertsApi:
         for event in found:
             what = happened(event.body)
             if what is not None:
-                await self._count(tx, what)
+                await self._count(tx, what, when(event.body))
         full = len(found) == _EVENTS_AT_ONCE
         if end > start:
             await store.move_watch(tx, (found[-1].seq or 0) + 1 if full else end)
         await self._tell(tx)
         return full
 
-    async def _count(self, tx: Transaction, what: Happened) -> None:
-        now = self._clock.now()
+    async def _count(self, tx: Transaction, what: Happened, at: datetime) -> None:
+        """By the times of the events: nobody may have looked for hours, and what happened then is an attack as well."""
         times = 1
         if what.kind == "login_failures":
-            times = await self._failures(tx, what.person_id)
+            times = await self._failures(tx, what.person_id, at)
             if times <= self._limits.alert_login_failures:
                 return
-        since = now - timedelta(minutes=self._limits.alert_group_minutes)
+        since = at - timedelta(minutes=self._limits.alert_group_minutes)
         standing = await store.standing(tx, what.kind, what.person_id, since)
         if standing is not None:
             seen = max(times, standing.times) if what.kind == "login_failures" else standing.times + 1
-            await store.change(tx, standing.id, {"times": seen, "last_at": now})
+            await store.change(tx, standing.id, {"times": seen, "last_at": max(at, standing.last_at)})
             return
         alert_id = new_id()
-        values = {"id": alert_id, "kind": what.kind, "person_id": what.person_id, "times": times, "first_at": now, "last_at": now}
+        values = {"id": alert_id, "kind": what.kind, "person_id": what.person_id, "times": times, "first_at": at, "last_at": at}
         await store.add(tx, values)
         record = RecordRef(type="security_alert", id=str(alert_id))
         event = AuditEvent(
@@ -98,16 +98,16 @@ class AlertsApi:
         )  # fmt: skip
         await self._ledger.append(tx, event)
 
-    async def _failures(self, tx: Transaction, person_id: uuid.UUID) -> int:
-        """Failed log-ins of the last while on an account that may sign; 0 for any other."""
+    async def _failures(self, tx: Transaction, person_id: uuid.UUID, at: datetime) -> int:
+        """Failed log-ins of the while before `at`, this one too, on an account that may sign; 0 for any other."""
         try:
             person = await self._identity.person(tx, person_id)
         except NotFound:
             return 0
         if not (person.may_sign and person.active):
             return 0
-        since = self._clock.now() - timedelta(seconds=self._limits.login_window_seconds)
-        wanted = EventFilter(action=FAILED_LOGIN, record_type="person", record_id=str(person_id), since=since)
+        since, until = at - timedelta(seconds=self._limits.login_window_seconds), at + timedelta(milliseconds=1)
+        wanted = EventFilter(action=FAILED_LOGIN, record_type="person", record_id=str(person_id), since=since, until=until)
         events, _ = await self._ledger.list(tx, wanted, limit=1_000)
         return len(events)
 

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from datetime import datetime
 from typing import Any
 
 from aliquot.records.alerts.contracts import AlertKind, Happened
@@ -24,6 +25,11 @@ def happened(body: bytes) -> Happened | None:
         return None if person is None else Happened(kind="login_failures", person_id=person)
     person, kind = _person(event["actor"]), _kind(event)
     return None if person is None or kind is None else Happened(kind=kind, person_id=person)
+
+
+def when(body: bytes) -> datetime:
+    """The time of an event."""
+    return datetime.fromisoformat(json.loads(body)["at"])
 
 
 def _kind(event: dict[str, Any]) -> AlertKind | None:
