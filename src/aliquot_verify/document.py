@@ -92,13 +92,17 @@ def judge(raw: bytes, vkey: str | None) -> Judged:
     return judged
 
 
+_NOT_ONE = "this is not a signed document in canonical JSON"
+
+
 def _parse(raw: bytes) -> dict[str, Any]:
     try:
         whole = json.loads(raw)
         if not isinstance(whole, dict) or _canonical(whole) != raw.rstrip(b"\n"):
             raise ValueError
     except (ValueError, RecursionError) as error:
-        raise Unusable(Fault.DAMAGED, "this is not a signed document in canonical JSON") from error
+        what = "this is a PDF: take out the file attached to it, which is what is signed" if raw.startswith(b"%PDF-") else _NOT_ONE
+        raise Unusable(Fault.DAMAGED, what) from error
     if whole.get("v") != 1:
         raise Unusable(Fault.UNSUPPORTED, f"this document has version {whole.get('v')!r:.20}; this verifier knows version 1")
     texts = all(isinstance(whole.get(name), str) and len(whole[name]) < 1_000 for name in _MEMBERS - {"v", "document"})

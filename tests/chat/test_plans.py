@@ -130,6 +130,16 @@ async def test_step_by_step_each_step_is_asked_for_in_its_turn(site: Site) -> No
     assert (refused.status_code, refused.json()["code"]) == (409, "not_resumable")
 
 
+async def test_a_step_that_asks_does_not_repeat_what_the_steps_before_it_have_cleared(site: Site) -> None:
+    scientist = await site.client("scientist")
+    heard = await ask(scientist, "Stop the run on HPLC-03 because of pressure, then start HPLC-GRAD-10 on it")
+    assert "known after step 1. When the plan was made: HPLC-03 is running" in heard.text
+    plan = await plan_of(scientist, heard)
+    await hear(scientist, (await decide(scientist, plan, "step_by_step")).json()["run_id"])
+    followed = await hear(scientist, (await decide(scientist, await shown(scientist, plan["id"]))).json()["run_id"])
+    assert "| 2 | start_run (instrument: HPLC-03, protocol: HPLC-GRAD-10) | 1 | your confirmation | asks now |" in followed.text
+
+
 async def test_what_changed_since_the_whole_was_approved_is_asked_for_again(site: Site) -> None:
     scientist = await site.client("scientist")
     plan = await plan_of(scientist, await ask(scientist, PLAN))
@@ -267,6 +277,9 @@ async def test_without_a_model_a_plan_is_made_only_when_every_step_is_clear_and_
     impossible = await ask(scientist, "Start PCR-STD-35 on PCR-02 and then start BEAD-CLEANUP on CENT-04")
     assert "Step 2 (start run)" in impossible.text
     assert impossible.text.endswith("Nothing was done.")
+    never = await ask(scientist, "Stop the run on HPLC-03 because of pressure, then start PCR-STD-35 on it")
+    assert never.text.count("PCR-STD-35 runs on a thermocycler; HPLC-03 is an HPLC."), "stopping the run makes no way for that"
+    assert never.of("approval_required") == []
     refused = await ask(viewer, PLAN)
     assert "Viewers may only read." in refused.text
     assert refused.of("approval_required") == []

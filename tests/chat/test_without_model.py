@@ -57,6 +57,8 @@ async def test_runs_by_their_number_and_a_yes_or_a_no_first(site: Site) -> None:
     assert "lid heater timeout" in further.text
     assert (await ask(scientist, "What is the status of run R-1999-0042?")).text == "There is no run R-1999-0042."
     for question, begins in (
+        ("When is the run on HPLC-03 done?", "HPLC-03 ("),
+        ("Is the run on HPLC-03 done?", f"No, HPLC-03 is running {number} until"),
         ("Is CENT-04 ready?", "No, CENT-04 is in error: rotor imbalance"),
         ("Is anything running?", f"Yes, 1 run: {number} on HPLC-03 is running."),
         ("Are all instruments idle?", "No: CENT-04 is in error"),
@@ -173,6 +175,7 @@ async def test_a_name_that_nobody_knows_is_said_with_what_comes_near(site: Site)
     assert "HPLC-03" in heard.text
     meant = await ask(scientist, "yes", "near")
     assert meant.of("tool_call_args")[0]["arguments"] == {"instrument": "PCR-02"}
+    assert meant.text.startswith("Yes, PCR-02 is idle and ready for a run."), "the reply completes a question for a yes or a no"
 
 
 async def test_a_message_with_two_wishes_is_never_halved_in_silence(site: Site) -> None:

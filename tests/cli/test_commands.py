@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import httpx2
@@ -13,6 +14,7 @@ import aliquot
 from aliquot.cli import backup, common, main
 from aliquot.cli.main import app
 from aliquot.ledger.note import load_log_key
+from aliquot.platform.postgres import DataFolderLock
 from tests.conftest import Urls
 
 
@@ -203,6 +205,16 @@ def test_the_server_of_another_data_folder_is_not_taken_for_ours(folder: Path, m
         assert "is not that of this data folder" in answering(other).stdout
     (folder / "data" / "keys" / "log").unlink()
     assert "is not that of this data folder" in answering(origin).stdout
+
+
+def test_a_server_of_this_folder_on_another_port_is_not_reported_as_not_running(folder: Path) -> None:
+    (folder / "data").mkdir(exist_ok=True)
+    lock = DataFolderLock(folder / "data")
+    lock.acquire()
+    found = run("doctor")
+    assert (found.exit_code, f"✗ server: process {os.getpid()} uses this data folder" in found.stdout) == (1, True), found.stdout
+    lock.release()
+    assert "✓ server: not running" in run("doctor").stdout
 
 
 def test_a_person_added_without_a_name_is_not_called_by_the_address(folder: Path, urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:

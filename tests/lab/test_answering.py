@@ -42,6 +42,9 @@ is zinstrument running | n n y n n n -
 is zinstrument warming up | n y n n n n -
 has zinstrument finished yet? | - n n n y n -
 did zinstrument finish | - n n n y n -
+is the run on zinstrument done? | - n n n y - -
+has the run on zinstrument finished yet? | - n n n y - -
+is the run on zinstrument free | - - - - - - -
 is zinstrument broken? | n n n n n y -
 is zinstrument down | n n n n n y y
 is zinstrument ok | y y y y y n n

@@ -67,6 +67,11 @@ def test_parameters_are_within_their_range_or_refused(given_values: dict[str, An
     assert planning.run_seconds(SHORT, values, 3) == 10 * values["cycles"]
 
 
+def test_a_plain_count_out_of_its_range_is_refused_without_a_unit() -> None:
+    with pytest.raises(WrongParameters, match=r"^cycles must be between 1 and 40\.$"):
+        planning.checked_parameters({"cycles": 99}, SHORT)
+
+
 @given(st.lists(st.one_of(st.from_regex(r"[A-Z]{1,4}-[0-9]{1,8}", fullmatch=True), st.text(max_size=8)), max_size=6))
 def test_samples_are_codes_or_refused(codes: list[str]) -> None:
     try:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AwareDatetime, Field, ValidationError, field_validator
 
 from aliquot.chat.live.frames import parse
 from aliquot.kernel.problems import InvalidInput
@@ -19,6 +19,7 @@ class Rated(Body):
     comment: Annotated[str, Field(max_length=3)] = ""
     parts: list[str | Part] = Field(default_factory=list)
     options: Part | None = None
+    since: AwareDatetime | None = None
 
     @field_validator("comment")
     @classmethod
@@ -39,6 +40,9 @@ class Rated(Body):
         ({"options": 3}, "options", "options: "),
         ({"parts": ["a", {"x": 1}]}, "parts.1", "parts.1: should be a text"),
         ({"rating": "up", "Rating": 1}, "Rating", "Rating: there is no such field"),
+        ({"since": "2026-11-21"}, "since", "since: should be a time with its zone, such as 2026-11-21T00:00:00Z"),
+        ({"since": "2026-11-21T08:00:00"}, "since", "since: should be a time with its zone"),
+        ({"since": "soon"}, "since", "since: should be a time with its zone"),
         ([], "body", "should be an object"),
     ],
 )

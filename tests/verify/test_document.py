@@ -66,6 +66,8 @@ def test_what_is_no_document_is_refused_and_breaks_nothing() -> None:
     whole = json.loads(signed_document(KEY, "compliance report", a_report()).file)
     for hostile in (b"", b"[]", b"{", b"null", b"\xff", b'{"v":1}', b"[" * 100_000, b'{"v":1e400}', json.dumps(whole, indent=1).encode()):
         assert faults(hostile)
+    pdf = judge(b"%PDF-1.7\n", None).findings[0]
+    assert "the file attached to it" in pdf.text
     for change in ({"v": 2}, {"kind": 4}, {"document": []}, {"signature": "!"}, {"kind": "a\nb"}, {"more": 1}, {"sha256": "0" * 64}):
         assert faults(json.dumps(whole | change, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()), change
 

@@ -20,7 +20,7 @@ from aliquot.models.config import key_variables, load_models
 from aliquot.platform import migrate
 from aliquot.platform.blobs import StorageUnavailable, probe
 from aliquot.platform.fingerprint import require_same_keys
-from aliquot.platform.postgres import EmbeddedPostgres
+from aliquot.platform.postgres import DataFolderLock, EmbeddedPostgres
 from aliquot.platform.settings import Settings, SettingsError, load_settings, unknown_variables
 
 
@@ -156,6 +156,11 @@ def _server(settings: Settings) -> str:
     except (httpx2.HTTPError, ValueError):
         if _port_taken(settings):
             raise SettingsError(f"port {settings.port} is used by another program: stop it or set ALIQUOT_PORT") from None
+        if (process := DataFolderLock(settings.data_dir).holder()) is not None:
+            raise SettingsError(
+                f"process {process} uses this data folder, but no server of it answers on port {settings.port}: set ALIQUOT_PORT to that "
+                "it was started with, or see its log"
+            ) from None
         return f"not running; port {settings.port} is free"
     if not isinstance(document, dict) or "parts" not in document:
         raise SettingsError(f"port {settings.port} is used by another program: stop it or set ALIQUOT_PORT")

@@ -150,13 +150,15 @@ def _banner(services: Services, *, demo: bool) -> str:
     answers = "a language model" if services.models.configured else "its tools (no language model configured, see docs/models.md)"
     executable = _executable()
     there = "" if url == _CHAT_DEFAULT else f" --url {url}"
+    default = Settings.model_fields["port"].default
+    port = "" if settings.port == default else f"ALIQUOT_PORT={settings.port} "
     tries = (' "Is PCR-02 ready?"', ' "Start PCR-STD-35 on PCR-02"') if demo else ("",)
     chats = "".join(f"  {executable} chat{there}{question}\n" for question in tries)
     return (
         f"\nAliquot is listening on {url} and answers with {answers}.\n"
         f"Try in another terminal, logged in as {'scientist@demo.lab' if demo else settings.admin_email}:\n"
         f"{chats}"
-        f"  {executable} doctor\n"
+        f"  {port}{executable} doctor\n"
         "Ctrl-C stops the server and its database."
     )
 

@@ -14,6 +14,8 @@ class Problem(Exception):
     status: ClassVar[int] = 500
     sentence: ClassVar[str] = "Something went wrong on our side."
     retryable: ClassVar[bool] = False
+    gives_way: ClassVar[bool] = False
+    """An earlier step of a plan may remove what is refused for; otherwise no plan is made of it."""
 
     def __init__(self, detail: str | None = None, *, retry_after: float | None = None, **members: Any) -> None:
         super().__init__(detail or self.sentence)

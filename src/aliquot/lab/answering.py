@@ -33,6 +33,7 @@ def _states(*names: str) -> frozenset[str]:
 
 
 _FOR_USE = r"(?: (?:for|to) (?:a|another|the next|a new|my|our)? ?run| for use| to use| to be used| for us)?"
+_OVER = "(?:done|finished|completed|complete)"
 _PREDICATES = (
     _Predicate(rf"(?:free|available|ready|unused|usable|vacant){_FOR_USE}", FREE, _BUSY | {"error", "offline"}),
     _Predicate("idle", _states("idle"), _BUSY | {"done", "error", "offline"}),
@@ -40,7 +41,7 @@ _PREDICATES = (
     _Predicate("running", _states("running"), FREE | {"warming_up", "paused", "error"}),
     _Predicate("(?:warming up|heating up)", _states("warming_up"), FREE | {"running", "paused", "error"}),
     _Predicate("(?:paused|on hold)", _states("paused"), FREE | {"running", "warming_up", "error"}),
-    _Predicate("(?:done|finished|completed|complete)", _states("done"), _BUSY | {"error"}),
+    _Predicate(_OVER, _states("done"), _BUSY | {"error"}),
     _Predicate("(?:in error|broken|faulty|out of order|defective)", _states("error"), _UP),
     _Predicate("down", _states("error", "offline"), _UP),
     _Predicate("(?:ok|okay|all right|alright|fine|in (?:good )?order|working (?:properly|normally))", _UP, _states("error", "offline")),
@@ -55,7 +56,7 @@ _SOME_RUN = r"(?:there )?(?:anything|something|any runs?|a run|runs)(?: (?:runni
 _THINGS = "(?:instruments?|machines?|devices?)"
 _SAID = r"(?P<said>[a-z ]+?)"
 _ONE = re.compile(
-    rf"(?:(?:is|are|does|do|has|have|did) )?zinstrument {_SAID}"
+    rf"(?:(?:is|are|does|do|has|have|did) )?(?P<whose>run on )?zinstrument {_SAID}"
     rf"|(?:can|could|may) (?:i|we|one|somebody|someone|anybody|anyone) (?P<use>use|have|get on|work on|work with|take) zinstrument"
     rf"|can zinstrument (?P<used>be used)|(?:(?:is|are) )?(?P<run>{_SOME_RUN}) on zinstrument"
 )
@@ -111,8 +112,8 @@ def _one(item: dict[str, Any], plain: str, *, may_start: bool) -> str | None:
         if plain.startswith("did ") and said is None:
             return None
     predicate = _predicate("free" if match["use"] or match["used"] else "busy" if match["run"] else said)
-    if predicate is None:
-        return None
+    if predicate is None or (match["whose"] and (predicate.said != _OVER or item["state"] not in _BUSY | {"done"})):
+        return None  # of a run that is over and cleared away, the instrument does not know how it ended
     if match["use"] and item["state"] in predicate.yes and not may_start:
         return f"No, your role may not start runs; {item['code']} {_condition(item)}."
     if item["state"] in predicate.yes:

@@ -23,6 +23,7 @@ class UnknownInstrumentRun(NotFound):
 
 class InstrumentBusy(Conflict):
     code, sentence = "instrument_busy", "The instrument is busy."
+    gives_way = True
 
 
 class InstrumentInError(Conflict):

@@ -41,15 +41,14 @@ STATUS: tuple[Example, ...] = (
     *_asked(
         {"instrument": "HPLC-03"},
         """
-        When will HPLC-03 be finished? | How long does HPLC-03 still need? | What is HPLC-03 doing? |
-        What is running on HPLC-03? | Is anything running on HPLC-03? | Is there a run on HPLC-03 at the moment? |
-        Which protocol is HPLC-03 running now? | What is HPLC-03 busy with? | What does HPLC-03 work on? |
-        When was HPLC-03 last serviced? | Last service of HPLC-03 | Where does HPLC-03 stand? | When is HPLC-03 free again? |
-        When does HPLC-03 become available? | When can we use HPLC-03? | When does the run on HPLC-03 end? |
-        What is the progress of HPLC-03? | How far is HPLC-03? | How much longer does HPLC-03 run? |
-        How much longer will HPLC-03 need? | Time left on HPLC-03 | Remaining time of HPLC-03 |
-        How many hours until HPLC-03 is done? | Is HPLC-03 almost done? | Has HPLC-03 completed its run? |
-        Will HPLC-03 be done soon? | Who is running something on HPLC-03 now? | Who occupies HPLC-03?
+        When will HPLC-03 be finished? | How long does HPLC-03 still need? | What is HPLC-03 doing? | What is running on HPLC-03? |
+        Is anything running on HPLC-03? | Is there a run on HPLC-03 at the moment? | Which protocol is HPLC-03 running now? |
+        What is HPLC-03 busy with? | What does HPLC-03 work on? | When was HPLC-03 last serviced? | Last service of HPLC-03 |
+        Where does HPLC-03 stand? | When is HPLC-03 free again? | When does HPLC-03 become available? | When can we use HPLC-03? |
+        When does the run on HPLC-03 end? | What is the progress of HPLC-03? | How far is HPLC-03? | How much longer does HPLC-03 run? |
+        How much longer will HPLC-03 need? | Time left on HPLC-03 | Remaining time of HPLC-03 | How many hours until HPLC-03 is done? |
+        Is HPLC-03 almost done? | Has HPLC-03 completed its run? | Will HPLC-03 be done soon? | Who is running something on HPLC-03 now? |
+        Who occupies HPLC-03? | When is the run on HPLC-03 done? | Is the run on HPLC-03 done?
         """,
     ),
     *_asked({"instrument": "HPLC"}, "Is the HPLC busy?\nhow far along is the HPLC\nis our HPLC still busy\nhow is the HPLC today"),

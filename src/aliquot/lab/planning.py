@@ -43,7 +43,8 @@ def _value(parameter: Parameter, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise WrongParameters(f"{parameter.name} must be a number.")
     if not parameter.minimum <= value <= parameter.maximum:  # also refuses NaN and the infinities
-        raise WrongParameters(f"{parameter.name} must be between {parameter.minimum:g} and {parameter.maximum:g} {parameter.unit}.")
+        unit = "" if parameter.unit == "1" else f" {parameter.unit}"
+        raise WrongParameters(f"{parameter.name} must be between {parameter.minimum:g} and {parameter.maximum:g}{unit}.")
     if parameter.integer and value != int(value):
         raise WrongParameters(f"{parameter.name} must be a whole number.")
     return int(value) if parameter.integer else float(value)

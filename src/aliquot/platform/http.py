@@ -124,6 +124,7 @@ _FRAMEWORK = {
 }
 
 
+_MOMENT = "should be a time with its zone, such as 2026-11-21T00:00:00Z"
 _SENTENCES = {
     "extra_forbidden": "there is no such field",
     "missing": "this field is missing",
@@ -134,6 +135,9 @@ _SENTENCES = {
     "tuple_type": "should be a list",
     "string_type": "should be a text",
     "json_invalid": "this is not JSON",
+    "timezone_aware": _MOMENT,
+    "datetime_from_date_parsing": _MOMENT,
+    "datetime_parsing": _MOMENT,
 }
 _SUBJECT = re.compile(r"^(Input|String|List|Tuple|Dictionary|Value|Object) should ")
 _UNION_TAG = re.compile(r".*[\[(].*|str|int|float|bool|none|dict|list|[A-Z][a-z]+([A-Z][a-z]+)*")

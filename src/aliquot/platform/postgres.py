@@ -62,6 +62,18 @@ class DataFolderLock:
             self._file.close()
             self._file = None
 
+    def holder(self) -> str | None:
+        """The process that serves this folder now, None without one. Changes nothing."""
+        try:
+            with self._path.open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except OSError:
+                    return file.read().decode(errors="replace").strip() or "unknown"
+        except OSError:
+            return None
+        return None
+
 
 class EmbeddedPostgres:
     """One cluster in `folder`. Passwords are given by the caller (derived from the root key), never stored in clear."""

@@ -154,7 +154,7 @@ class RoutingApi:
         sure = gates.NEVER if forms.looks_injected(reading.text) else REPLY_PROBABILITY
         if any(mention.fuzzy for mention in reading.mentions) and tool.effect != "read":
             sure = min(sure, 0.5)  # a misspelt value is not good enough to act on
-        return self._route(tool, done, sure, reading, world, {"completes": list(given)})
+        return replace(self._route(tool, done, sure, reading, world, {"completes": list(given)}), asked=pending.asked)
 
     def _several(
         self, text: str, whole: Route, prior: Sequence[PriorCall], world: World, now: datetime | None

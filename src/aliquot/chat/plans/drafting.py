@@ -43,7 +43,7 @@ async def draft(tx: Transaction, tools: ToolsApi, wishes: Sequence[Wish], *, onl
         after = tuple(at for at, (earlier, _) in enumerate(calls) if _rests_on(found) & set(earlier.touches))
         if found.decision.decision == "deny":
             refusals[n] = ToolDenied(f"{ToolDenied.sentence} {' '.join(reason.text for reason in found.decision.reasons)}")
-        elif found.refusal is not None and (not after or len(calls) < n):
+        elif found.refusal is not None and not (found.refusal.gives_way and after and len(calls) == n):
             refusals[n] = found.refusal
         deferred = None if found.refusal is None else found.refusal.detail
         calls.append((_planned(found, after), deferred))

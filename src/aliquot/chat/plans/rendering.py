@@ -34,11 +34,15 @@ def table(plan: Any, steps: Sequence[Step]) -> str:
     lines = [f"**Plan** of {len(steps)} steps (`{plan.id}`)", "", "| step | what | after | needs | state |", "|---|---|---|---|---|"]
     for step in steps:
         after = ", ".join(str(at + 1) for at in step.call.after) or "–"
-        lines.append(f"| {step.n + 1} | {_cell(_what(step))} | {after} | {needs(step)} | {_STATES[step.state]} |")
+        lines.append(f"| {step.n + 1} | {_cell(_what(step))} | {after} | {needs(step)} | {_state(plan, step)} |")
     warnings = [
         f"- Step {step.n + 1}: {warning}" for step in steps if step.call.preview is not None for warning in step.call.preview.warnings
     ]
     return "\n".join([*lines, *(["", "Warnings:", "", *warnings] if warnings and plan.state == "waiting" else [])])
+
+
+def _state(plan: Any, step: Step) -> str:
+    return "asks now" if step.state == "current" and plan.state == "waiting" else _STATES[step.state]
 
 
 def needs(step: Step) -> str:
@@ -74,8 +78,11 @@ def _what(step: Step) -> str:
     if step.call.preview is not None:
         return step.call.preview.summary
     pairs = ", ".join(f"{name}: {value}" for name, value in step.call.arguments.items())
+    if step.state == "current":
+        return f"{step.call.tool.name} ({pairs})"  # its own preview follows; what stood in its way is gone
     earlier = ", ".join(str(at + 1) for at in step.call.after)
-    return f"{step.call.tool.name} ({pairs}); what exactly it changes is known after step {earlier}. Now: {step.body.deferred or '–'}"
+    why = f" When the plan was made: {step.body.deferred}" if step.body.deferred else ""
+    return f"{step.call.tool.name} ({pairs}); what exactly it changes is known after step {earlier}.{why}"
 
 
 def _cell(text: str) -> str:

@@ -27,7 +27,7 @@ class Plans:
         """Those that are not over, with how far they came."""
         self._listed = [plan for state in _OPEN for plan in self._get(state)]
         if not self._listed:
-            self._screen.line("There is no plan that is not over.")
+            self._screen.line("No plan is under way.")
         for number, plan in enumerate(self._listed, 1):
             why = f" ({one_line(plan['reason'])})" if plan.get("reason") else ""
             self._screen.line(f"{number}  {one_line(plan.get('state'))}{why}, of {local_time(plan.get('created_at'), zone=True)}")
