@@ -169,7 +169,7 @@ async def many_signers(site: Site) -> None:  # noqa: F811
 
 
 @pytest.mark.rule("11.300")
-async def test_numbers_are_counted_not_taken_from_lists_that_end(site: Site) -> None:  # noqa: F811
+async def test_numbers_are_counted_not_taken_from_lists_that_end(site: Site, seeded_urls: Urls) -> None:  # noqa: F811
     admin = await site.client("admin")
     before, _ = await report(admin)
     signers = int(fact(before, "11.300", "signers")["value"].split()[0])
@@ -177,6 +177,11 @@ async def test_numbers_are_counted_not_taken_from_lists_that_end(site: Site) -> 
     document, _ = await report(admin)
     assert fact(document, "11.300", "signers")["value"] == f"{signers + 249} active people, 0 of them with a second factor"
     (told,) = [found["text"] for found in document["attention"] if found["code"] == "signers_without_second_factor"]
+    with psycopg.connect(seeded_urls.superuser, autocommit=True) as conn:  # a name is no name any more: the report says so
+        conn.execute("UPDATE person SET name = set_byte(name, 40, 1 - get_byte(name, 40) % 2) WHERE 'scientist' = ANY(roles)")
+    damaged, _ = await report(admin)
+    assert ("content_damaged", "fault") in {(found["code"], found["severity"]) for found in damaged["attention"]}
+    assert fact(damaged, "11.300", "signers")["value"].startswith("cannot be told")
     assert told.startswith(f"{signers + 249} people who may sign have no second factor")
 
 

@@ -1,7 +1,7 @@
 """Facts about people, policy, records, models and the machine."""
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sized
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sized
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from aliquot.ledger.api import LedgerApi
 from aliquot.models.api import ModelsApi
 from aliquot.platform.db import Transaction
 from aliquot.platform.settings import Settings
+from aliquot.platform.vault import Damaged
 from aliquot.policy.api import PolicyApi
 from aliquot.records.access.api import AccessApi
 from aliquot.records.alerts.api import AlertsApi
@@ -51,15 +52,15 @@ class SiteFacts:
         accounts = await self._doors.identity.accounts(tx)
         return {
             **self._people(accounts), **self._machine(), **self._limits(),
-            "signers": await self._signers(tx, accounts),
-            "policy": await self._policy(tx),
-            "policy_changes": await self._policy_changes(tx, period),
+            "signers": await self._readable("People who may sign", self._signers(tx, accounts)),
+            "policy": await self._readable("Policy in force", self._policy(tx)),
+            "policy_changes": await self._readable("Changes of the policy in force", self._policy_changes(tx, period)),
             "schedules": await self._schedules(tx),
-            "holds": await self._holds(tx),
+            "holds": await self._readable("Legal holds that stand", self._holds(tx)),
             "erasures": await self._erasures(tx, period),
-            "break_glass": await self._break_glass(tx, period),
+            "break_glass": await self._readable("Emergency accesses", self._break_glass(tx, period)),
             "backups": await self._backups(tx, period),
-            "security_alerts": await self._alerts(tx, period),
+            "security_alerts": await self._readable("Security alerts", self._alerts(tx, period)),
             "qualifications": await self._qualifications(tx, period),
             "models": await self._models(),
             "matrix": self._matrix(),
@@ -67,6 +68,14 @@ class SiteFacts:
 
     def _look(self, code: str, text: str, *, fault: bool = False) -> None:
         self._attention.append(Attention(code=code, severity="fault" if fault else "look", text=text))
+
+    async def _readable(self, label: str, fact: Awaitable[Fact]) -> Fact:
+        """What is sealed may have been damaged: then the report says so, instead of being refused when it is needed most."""
+        try:
+            return await fact
+        except Damaged:
+            self._look("content_damaged", f"{label}: what is stored of it was altered or damaged and cannot be read.", fault=True)
+            return Fact(label=label, value="cannot be told: what is stored of it is damaged", found=False)
 
     # People
 
