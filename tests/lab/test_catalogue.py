@@ -16,7 +16,8 @@ PROTOCOL: dict[str, Any] = {"code": "HOLD-37", "name": "Hold", "summary": "Holds
 BAD_CHANGES: tuple[dict[str, Any], ...] = (
     {"code": "X-1"}, {"kind": "hplc"}, {"name": ""}, {"name": "a\nb"}, {"settings": {"speed": "fast"}}, {"driver": "x" * 99},
     {"settings": {"speed": True}}, {"settings": {"Speed!": 1}}, {"last_service_on": "soon"}, {"version": "1"}, {"driver": "none"},
-    {"name": "PCR\u200b-02"}, {"location": "Room \u202e9"}, {"name": "a\u0085b"}, {"settings": {"port": "a\u2066b"}},
+    {"name": "PCR\u200b-02"}, {"last_service_on": "9999-01-01"}, {"location": "Room \u202e9"}, {"name": "a\u0085b"},
+    {"settings": {"port": "a\u2066b"}},
 )  # fmt: skip
 BAD_PROTOCOLS: tuple[dict[str, Any], ...] = (
     {"steps": []}, {"kinds": []}, {"kinds": ["toaster"]}, {"code": "hold 37"}, {"steps": [STEP | {"where": "moon"}]}, {"extra": 1},

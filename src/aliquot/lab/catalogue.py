@@ -4,7 +4,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from aliquot.identity.contracts import Actor
 from aliquot.kernel.canonical import canonical_json
@@ -59,7 +59,7 @@ class Catalogue:
             raise InvalidInput(f"A kind of instrument is one of: {', '.join(KINDS)}.")
         values = asdict(new) | {
             "id": new_id(), "code": _code(new.code), "name": _name(new.name), "location": _name(new.location), "state": "idle",
-            "state_since": at, "last_service_on": _day(new.last_service_on), "version": 1,
+            "state_since": at, "last_service_on": self._day(new.last_service_on), "version": 1,
             "settings": self._settings(new.driver, new.settings),
         }  # fmt: skip
         if not await store.insert_instrument(tx, values):
@@ -83,6 +83,13 @@ class Catalogue:
         except ValueError as error:
             raise InvalidInput(f"These settings cannot be: {error}.") from error
 
+    def _day(self, text: str | None) -> date | None:
+        """A day on which something was done: today somewhere on earth at the latest. Raises InvalidInput."""
+        day = _day(text)
+        if day is not None and day > (self._clock.now() + timedelta(hours=14)).date():
+            raise InvalidInput("last_service_on: must not be in the future.")
+        return day
+
     async def _instruments(self, tx: Transaction, ids: Sequence[uuid.UUID]) -> list[Instrument]:
         at = self._clock.now()
         return [await self._views.instrument(row, run, at) for row, run in await store.instruments_with_runs(tx, ids=ids)]
@@ -105,7 +112,7 @@ class Catalogue:
         for name in {"name", "location"} & wanted.keys():
             values[name] = _name(wanted[name])
         if change.last_service_on is not None:
-            values["last_service_on"] = _day(change.last_service_on)
+            values["last_service_on"] = self._day(change.last_service_on)
         if run is not None and any(values.get(name, getattr(row, name)) != getattr(row, name) for name in ("driver", "settings")):
             raise InstrumentBusy(f"{row.code} has an active run: its driver and settings cannot be changed now.")
         if any(value != getattr(row, name) for name, value in values.items()):

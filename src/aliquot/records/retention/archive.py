@@ -35,7 +35,7 @@ from aliquot_verify.archive import ArchiveJudged, judge_archive
 log = structlog.get_logger(__name__)
 
 _BYTES_MAX = 1 << 31
-_EVENTS_PER_RECORD = 1_000
+EVENTS_AT_ONCE = 1_000
 
 
 class Archives:
@@ -126,9 +126,11 @@ class Archives:
         checkpoint = await self._ledger.checkpoint(tx)
         proofs = []
         for record_type, record_id in records:
-            wanted = EventFilter(record_type=record_type, record_id=record_id)
-            events, _ = await self._ledger.list(tx, wanted, limit=_EVENTS_PER_RECORD)
-            proofs += [_proof(event, await self._ledger.proof(tx, event.id)) for event in events if event.seq is not None]
+            wanted, after, more = EventFilter(record_type=record_type, record_id=record_id), None, True
+            while more:
+                events, after = await self._ledger.list(tx, wanted, limit=EVENTS_AT_ONCE, after=after)
+                proofs += [_proof(event, await self._ledger.proof(tx, event.id)) for event in events if event.seq is not None]
+                more = after is not None
         head = {"checkpoint": checkpoint.note, "root_hash": checkpoint.root_hash, "size": checkpoint.size}
         return {"log": head | {"origin": checkpoint.note.partition("\n")[0]}, "proofs": proofs}
 
