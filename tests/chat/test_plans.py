@@ -170,6 +170,24 @@ async def test_a_step_that_could_not_be_previewed_uses_what_was_there_when_it_wa
     assert (await shown(scientist, plan["id"]))["state"] == "done"
 
 
+async def test_a_name_means_the_instrument_it_meant_when_it_was_approved(model_site: Site, model_server: ModelServer) -> None:
+    """Fails when an instrument that was added since is started because it has the name a model wrote."""
+    stop = ToolCall(id="a", name="stop_run", arguments={"run": "R-2026-0012", "reason": "pressure"})
+    start = ToolCall(id="b", name="start_run", arguments={"instrument": "HPLC", "protocol": "HPLC-GRAD-10", "samples": ["S-1"]})
+    model_server.script(Turn(tool_calls=(stop, start)))
+    scientist, admin = await model_site.client("scientist"), await model_site.client("admin")
+    plan = await plan_of(scientist, await ask(scientist, "Swap them, please", "swap"))
+    assert [step["preview"] is None for step in plan["steps"]] == [False, True]
+    new = {"code": "HPLC-04", "name": "HPLC", "kind": "hplc", "location": "Room 1"}
+    assert (await admin.post("/api/instruments", json=new)).status_code == 201
+    followed = await hear(scientist, (await decide(scientist, plan)).json()["run_id"])
+    assert [end["outcome"] for end in followed.of("tool_call_end")] == ["ok"]
+    plan = await shown(scientist, plan["id"])
+    assert (plan["state"], plan["reason"]) == ("waiting", "stale")
+    assert "on HPLC-04" in plan["approval"]["preview"]["summary"]
+    assert await state(scientist, "HPLC-04") == "idle"
+
+
 async def test_a_failing_step_stops_the_plan_until_a_person_resumes_or_stops_it(site: Site) -> None:
     scientist = await site.client("scientist")
     await disturb(site, "CENT-04", "clear_fault")

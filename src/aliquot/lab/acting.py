@@ -1,6 +1,7 @@
 """The laboratory's tools that act: starting and stopping a run, each shown to a person before it happens."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from aliquot.lab.contracts import ACTIVE, REASON_CHARS_MAX, SAMPLE_PATTERN, SAMPLES_MAX, StartPlan, StartRun
@@ -83,11 +84,14 @@ class StartRunTool(LabTool):
         return Preview(summary=summary, changes=_start_changes(plan), warnings=plan.warnings, resource_versions=versions)
 
     async def rests_on(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> dict[str, int]:
-        try:
+        found: dict[str, int] = {}  # the preview says what there is none of
+        with suppress(UnknownProtocol):
             protocol = await self._lab.protocol(tx, str(arguments["protocol"]))
-        except UnknownProtocol:
-            return {}  # the preview says that there is none
-        return {f"protocol:{protocol.code}": protocol.version}
+            found[f"protocol:{protocol.code}"] = protocol.version
+        with suppress(UnknownInstrument, AmbiguousInstrument):
+            instrument = await self._lab.instrument(tx, str(arguments["instrument"]))
+            found[f"instrument:{instrument.code}"] = instrument.version
+        return found
 
     async def execute(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         run = await self._lab.start_run(tx, caller_of(context, self.name), _command(arguments, context.idempotency_key))

@@ -88,9 +88,13 @@ def changed_since(whole: approvals.Request, n: int, step: approvals.Request) -> 
 
 
 def _version_changes(bound: Mapping[str, Any], now: Preview, touched: set[str]) -> list[str]:
-    """Of a step that could not be previewed: what it was known to rest on, at the versions of then."""
-    known = {name: version for name, version in bound["resource_versions"].items() if name not in touched}
-    return ["resources"] if any(now.resource_versions.get(name) != version for name, version in known.items()) else []
+    """Of a step that could not be previewed: the very records it was known to rest on (a name may mean another one by now), at the
+    versions of then, but for what the plan changed itself."""
+    return [
+        "resources"
+        for name, version in bound["resource_versions"].items()
+        if name not in now.resource_versions or (name not in touched and now.resource_versions[name] != version)
+    ][:1]
 
 
 def _preview_changes(bound: Mapping[str, Any], now: Preview, touched: set[str]) -> list[str]:
