@@ -35,7 +35,8 @@ class RoutingApi:
     """Which tool answers a question, with which arguments, and how sure. Executes nothing and invents nothing.
 
     Fitted at construction from what the tools declare (about a second of one core); the tools' vocabulary is read through the
-    caller's transaction and kept for five seconds. A later version learns from the site's traffic behind the same method.
+    caller's transaction and kept for five seconds, for questions that are clear by it. A later version learns from the site's traffic
+    behind the same method.
     """
 
     def __init__(self, tools: Sequence[Tool], *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -58,11 +59,14 @@ class RoutingApi:
 
         `missing` names what has to be asked back, with known values in `explanation["candidates"]`. Never raises for the question.
         """
-        world = await self._reader.world(tx, query.tools)
+        kept = self._reader.kept(query.tools)
+        if kept is not None and (route := self._routed(query, kept)).accepted and not route.unanswered:
+            return route
+        return self._routed(query, await self._reader.world(tx, query.tools))  # what is not clear may have been added a moment ago
+
+    def _routed(self, query: RouteQuery, world: World) -> Route:
         if not world.permitted:
             return self._nothing("no tools")
-        if self._reader.read(query.text[: 2 * CHARS_MAX], world.vocabulary).codes:
-            world = await self._reader.world(tx, query.tools, fresh=True)  # perhaps it was added a moment ago
         pending: Route | None = None
         for text in query.earlier[-EARLIER_MAX:]:
             asked = self._one(text, query.prior, world, pending, query.now)
@@ -71,7 +75,7 @@ class RoutingApi:
 
     async def suggestions(self, tx: Transaction, tools: Sequence[str], most: int = 4) -> tuple[str, ...]:
         """A question for each of the first tools, as it could be asked here: with names that exist."""
-        world = await self._reader.world(tx, tools)
+        world = self._reader.kept(tools) or await self._reader.world(tx, tools)
         known = [self._tools[name] for name in self._tools if name in world.permitted]
         return examples.suggested(known, world.vocabulary.values, world.relations, most)
 

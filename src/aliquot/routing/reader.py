@@ -44,16 +44,17 @@ class Reader:
         self._enums = frozenset(
             slot for tool in tools.values() for slot, schema in tool.parameters.get("properties", {}).items() if "enum" in schema
         )
-        self._worlds: dict[str, World] = {}
+        self._worlds: dict[frozenset[str], World] = {}
 
-    async def world(self, tx: Transaction, names: Sequence[str], *, fresh: bool = False) -> World:
-        """The values a person with the tools `names` may know. For an argument of other tools they are those of its namesakes
+    def kept(self, names: Sequence[str]) -> World | None:
+        """What `world` read for the same tools a moment ago."""
+        known = self._worlds.get(self._permitted(names))
+        return known if known is not None and self._monotonic() < known.until else None
+
+    async def world(self, tx: Transaction, names: Sequence[str]) -> World:
+        """The values a person with the tools `names` may know, read now. For an argument of other tools they are those of its namesakes
         (`protocol` of start_run: what get_protocols knows as `query`)."""
-        permitted = frozenset(name for name in names if name in self._tools)
-        key = ",".join(sorted(permitted))
-        known = self._worlds.get(key)
-        if known is not None and not fresh and self._monotonic() < known.until:
-            return known
+        permitted = self._permitted(names)
         values: dict[str, dict[str, None]] = {}
         relations: dict[str, tuple[Relation, ...]] = {}
         for tool in (self._tools[name] for name in self._tools if name in permitted):
@@ -68,8 +69,11 @@ class Reader:
         if len(self._worlds) > _KEPT_MAX:
             self._worlds.clear()
         world = World(permitted, Vocabulary.of(values), relations, self._monotonic() + VOCABULARY_SECONDS)
-        self._worlds[key] = world
+        self._worlds[permitted] = world
         return world
+
+    def _permitted(self, names: Sequence[str]) -> frozenset[str]:
+        return frozenset(name for name in names if name in self._tools)
 
     def read(self, raw: str, vocabulary: Vocabulary, now: datetime | None = None) -> Reading:
         """`raw` with what it mentions."""
