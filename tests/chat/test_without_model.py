@@ -1,6 +1,7 @@
 """The main job with no language model: the router picks the tool, the tool's own rendering is the answer."""
 
 import json
+from typing import Any
 
 import httpx2
 import psycopg
@@ -103,6 +104,26 @@ async def test_a_run_starts_only_after_confirmation(site: Site) -> None:
     assert followed.of("done")[0]["state"] == "done"
     status = (await scientist.get("/api/instruments/PCR-02/status")).json()
     assert status["state"] in ("warming_up", "running")
+
+
+async def test_what_changes_between_the_last_look_and_the_start_is_not_started(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails when a protocol that is published at the moment of an approved start is started in its new version, which nobody saw."""
+    scientist, admin = await site.client("scientist"), await site.client("admin")
+    heard = await ask(scientist, "Start PCR-STD-35 on PCR-02")
+    approval = heard.of("approval_required")[0]["approval_id"]
+    text, start = (await admin.get("/api/protocols/PCR-STD-35")).json()["text"], site.services.lab.start_run
+
+    async def late(*given: Any, **named: Any) -> Any:
+        published = await admin.post("/api/protocols", json={"code": "PCR-STD-35", **text, "summary": "Another one."})
+        assert published.status_code == 201, published.text
+        return await start(*given, **named)
+
+    monkeypatch.setattr(site.services.lab, "start_run", late)
+    decided = await scientist.post(f"/api/approvals/{approval}/decision", json={"decision": "approve"})
+    followed = await hear(scientist, decided.json()["run_id"])
+    assert [end["outcome"] for end in followed.of("tool_call_end")] == ["failed"]
+    assert "nothing was started" in followed.text
+    assert (await scientist.get("/api/instruments/PCR-02/status")).json()["state"] == "idle"
 
 
 async def test_a_rejected_run_never_starts(site: Site) -> None:

@@ -16,7 +16,7 @@ from aliquot.lab.declared import (
     names_of,
     schema,
 )
-from aliquot.lab.errors import AmbiguousInstrument, UnknownInstrument, UnknownInstrumentRun, UnknownProtocol
+from aliquot.lab.errors import AmbiguousInstrument, UnknownInstrument, UnknownInstrumentRun, UnknownProtocol, VersionChanged
 from aliquot.lab.examples import START, STOP
 from aliquot.lab.rendering import count, duration, quantity, started, stopped, when
 from aliquot.lab.shapes import run_shape
@@ -95,6 +95,9 @@ class StartRunTool(LabTool):
 
     async def execute(self, tx: Transaction, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         run = await self._lab.start_run(tx, caller_of(context, self.name), _command(arguments, context.idempotency_key))
+        approved, protocol = context.approved, f"protocol:{run.protocol}"
+        if approved and (approved.get(protocol) != run.protocol_version or f"instrument:{run.instrument}" not in approved):
+            raise VersionChanged(f"{run.protocol} or {run.instrument} was changed at this very moment, so nothing was started.")
         return ToolResult(data=run_shape(run), source="lab.runs")
 
     def render(self, result: ToolResult) -> str:

@@ -24,6 +24,9 @@ class ToolContext:
     """Stable for this call across crashes; handed to whatever acts on the outside world."""
     intent: str | None = None
     """What the message behind it asks for (`routing.contracts.IntentName`), for the policy."""
+    approved: dict[str, int] = field(default_factory=dict)
+    """Versions of the records a person approved it with (`Preview.resource_versions`); empty when nobody had to. They were compared just
+    before; what must not change until the effect, the tool compares in its own transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

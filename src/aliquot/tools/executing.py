@@ -114,7 +114,7 @@ class Executions:
             report = reports.failed(call, refusal)
             await self._calls.finish(tx, call, report, before=("waiting",))
             return report
-        call = replace(call, arguments=begun.arguments)
+        call = replace(call, arguments=begun.arguments, context=replace(call.context, approved=preview.resource_versions))
         if not await self._start(tx, row, "waiting", call.context.run_id, row.policy_version):
             raise CallInFlight
         return call, known
