@@ -168,3 +168,11 @@ def test_durations(seconds: float | None, said: str) -> None:
 def test_cells_cannot_break_a_table() -> None:
     drawn = rendering.table(("a", "b"), [("x|y", "line\nbreak"), ("back\\slash|", "")])
     assert drawn.splitlines()[2:] == ["| x\\|y | line break |", "| back\\\\slash\\| |  |"]
+
+
+@pytest.mark.parametrize("said", ["PCR-02", "pcr 02", "PCR02", "the PCR-02"])
+def test_a_code_that_nothing_has_is_not_found_in_another_ones_name(said: str) -> None:
+    spare = Thing("CENT-09", "Spare rotor for PCR-02, bench 4", "centrifuge")
+    with pytest.raises(UnknownInstrument):
+        naming.resolve(said, [spare])
+    assert naming.resolve("spare rotor", [spare]) is spare

@@ -17,6 +17,8 @@ KIND_NAMES: dict[str, tuple[str, ...]] = {
 """What people call a kind of instrument; the first is how we print it."""
 
 _SHOWN_MAX = 20
+_LIKE_A_CODE = re.compile(r"[a-z]{1,5}[ _-]?[0-9]+[a-z]?|[a-z0-9]+(?:-[a-z0-9]+)*-[a-z0-9]*[0-9][a-z0-9]*", re.IGNORECASE | re.ASCII)
+"""A code that nothing has is no part of a name: `PCR-02` never means the `Spare for PCR-02`."""
 
 
 class Named(Protocol):
@@ -53,9 +55,9 @@ def a_kind(kind: str) -> str:
 
 def resolve(text: str, instruments: Sequence[AnyNamed]) -> AnyNamed:
     """The one instrument meant. Raises UnknownInstrument, and AmbiguousInstrument when several fit equally well."""
-    wanted = _without_article(text)
-    if wanted:
-        for tier in (_code, _name, _kind, _part):
+    bare = _without_article(text)
+    if wanted := plain(bare):
+        for tier in (_code, _name, _kind, *(() if _LIKE_A_CODE.fullmatch(bare) else (_part,))):
             found = [instrument for instrument in instruments if tier(wanted, instrument)]
             if len(found) == 1:
                 return found[0]
@@ -65,7 +67,7 @@ def resolve(text: str, instruments: Sequence[AnyNamed]) -> AnyNamed:
 
 
 def _without_article(text: str) -> str:
-    return plain(re.sub(r"^\s*(the|our|my|a|an)\s+", "", text, flags=re.IGNORECASE))
+    return re.sub(r"^\s*(the|our|my|a|an)\s+", "", text, flags=re.IGNORECASE).strip()
 
 
 def _code(wanted: str, instrument: Named) -> bool:
