@@ -147,12 +147,17 @@ async def test_a_second_person_signs_in_the_terminal(own_site: Site, client: Cli
 
 
 async def test_who_was_named_is_not_asked_for_again(site: Site, client: Clients) -> None:
-    async with terminal(client(site.url), "--email", "scientist@demo.lab") as shown:
+    here = client(site.url)
+    async with terminal(here, "--email", "scientist@demo.lab") as shown:
         shown_so_far = await shown.expect("Password: ")
         assert "E-mail" not in shown_so_far
         shown.type("not the password")
         assert "E-mail" not in await shown.expect("Password: ")
         shown.type(PASSWORD)
-        await shown.expect("> ")
+        assert "Logged in as Sana Scientist" in await shown.expect("> ")
+        shown.type("/quit")
+        assert await shown.end() == 0
+    async with terminal(here) as shown:
+        assert "Logged in as Sana Scientist" in await shown.expect("> "), "whose name is under what is confirmed now"
         shown.type("/quit")
         assert await shown.end() == 0

@@ -158,8 +158,8 @@ def _server(settings: Settings) -> str:
             raise SettingsError(f"port {settings.port} is used by another program: stop it or set ALIQUOT_PORT") from None
         if (process := DataFolderLock(settings.data_dir).holder()) is not None:
             raise SettingsError(
-                f"process {process} uses this data folder, but no server of it answers on port {settings.port}: set ALIQUOT_PORT to that "
-                "it was started with, or see its log"
+                f"process {process} uses this data folder, but no server of it answers on port {settings.port}: set ALIQUOT_PORT to the "
+                "port it was started with, or see its log"
             ) from None
         return f"not running; port {settings.port} is free"
     if not isinstance(document, dict) or "parts" not in document:

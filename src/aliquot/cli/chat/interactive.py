@@ -27,9 +27,10 @@ Ctrl-C cancels a running answer; twice leaves. A line that begins with // is sen
 class Interactive:
     """The loop of prompts and slash commands."""
 
-    def __init__(self, conversation: Conversation, approvals: Approvals, person: Person, screen: Screen) -> None:
+    def __init__(self, conversation: Conversation, approvals: Approvals, person: Person, screen: Screen, *, name: str) -> None:
         self._conversation, self._approvals, self._person, self._screen = conversation, approvals, person, screen
         self._listed: list[str] = []
+        self._name = name
         self._commands = {
             "/help": self._help, "/new": self._new, "/history": self._history, "/approvals": self._list, "/decide": self._decide,
             "/cancel": self._cancel, "/plans": self._plans, "/stop": self._stop, "/resume": self._resume,
@@ -37,6 +38,7 @@ class Interactive:
 
     def run(self) -> int:
         """Until the end of the input or /quit; the exit code."""
+        self._screen.note(f"Logged in as {self._name}; somebody else logs in with --email.")
         self._screen.line("Ask in plain language. /help lists the commands, Ctrl-D leaves.")
         self._guarded(self._take_up)
         while True:

@@ -17,6 +17,8 @@ class LogIn:
     ) -> None:
         self._connection, self._memory, self._person, self._screen = connection, memory, person, screen
         self._given, self._named, self._email = token, email, email
+        self.name = ""
+        """Whose log-in it is, as the server prints the name; known after `start`."""
 
     def start(self) -> None:
         """Find out who we are. Raises Unreachable, Refused or NotLoggedIn."""
@@ -31,6 +33,7 @@ class LogIn:
         else:
             self._connection.log_in = self.again
             me = self._connection.get("/api/auth/me")
+            self.name = self.name or str(me.get("name", ""))
             if me.get("must_change") is True:
                 self._change_password(None)
         self._connection.log_in = self.again
@@ -81,7 +84,7 @@ class LogIn:
         token, user = login.get("token"), login.get("user")
         if not isinstance(token, str) or not isinstance(user, dict):
             raise Unreachable(f"What answers at {self._connection.url} is not an Aliquot server.")
-        self._connection.token, self._email = token, email
+        self._connection.token, self._email, self.name = token, email, str(user.get("name", ""))
         if user.get("must_change") is True:
             self._change_password(password)
         self._memory.update(token=token, email=email)

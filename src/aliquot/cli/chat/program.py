@@ -50,12 +50,14 @@ class Program:
     def run(self, question: str | None) -> int:
         """The exit code. Raises Failure."""
         try:
-            LogIn(self._connection, self._memory, self._person, self._screen, token=self._options.token, email=self._options.email).start()
+            token, email = self._options.token, self._options.email
+            log_in = LogIn(self._connection, self._memory, self._person, self._screen, token=token, email=email)
+            log_in.start()
             conversation = Conversation(
                 self._connection, self._memory, self._screen, self._approvals, continued=self._options.continued, model=self._options.model
             )
             if question is None:
-                return Interactive(conversation, self._approvals, self._person, self._screen).run()
+                return Interactive(conversation, self._approvals, self._person, self._screen, name=log_in.name).run()
             return self._once(conversation.ask(question))
         finally:
             self._screen.end()
