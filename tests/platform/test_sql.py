@@ -198,6 +198,20 @@ async def test_what_was_only_sent_fails_the_transaction(database: Database) -> N
         assert await tx.scalar(sa.text("SELECT 1")) == 1
 
 
+async def test_a_statement_alone_gives_its_outcome_committed(urls: Urls) -> None:
+    own = Database(urls.owner, pool_size=1)
+    await own.alone(sa.text("CREATE TABLE alone (n int PRIMARY KEY)"))
+    for n in range(4):  # the driver prepares a statement that is run again and again
+        made = await own.alone(sa.text("INSERT INTO alone SELECT * FROM generate_series(:n * 10, :n * 10 + 2) RETURNING n"), {"n": n})
+        assert [row.n for row in made.all()] == [n * 10, n * 10 + 1, n * 10 + 2]
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await own.alone(sa.text("INSERT INTO alone VALUES (40), (1)"))
+    assert (await own.alone(sa.text("UPDATE alone SET n = -n WHERE n > 30"))).rowcount == 2
+    kept = (await Database(urls.owner).alone(sa.text("SELECT count(*) FROM alone WHERE n <> 40"))).scalar()
+    assert kept == 12  # seen by another connection
+    await own.close()
+
+
 async def test_a_failed_part_leaves_the_rest(database: Database) -> None:
     async with database.begin() as tx:
         assert await tx.scalar(sa.text("SELECT set_config('aliquot.test', 'kept', true)")) == "kept"

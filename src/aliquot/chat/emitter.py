@@ -203,13 +203,12 @@ class RunEmitter:
         if self._writer.lost(self.run_id):
             raise LeaseLost
 
-    async def commit_with(self, tx: Transaction, owner: uuid.UUID, events: list[RunEvent]) -> None:
-        """Insert `events` in the caller's transaction and fan them out after its commit. Call `settle` before."""
+    async def commit_with(self, tx: Transaction, events: list[RunEvent]) -> None:
+        """Insert `events` in the caller's transaction, which holds the run's row, and fan them out after its commit. `settle` before."""
         before = self._seq
         sealed = [self._seal(event) for event in events]
         after, self._seq = self._seq, before  # the numbers are spent with the commit: one that fails leaves no gap
-        if await self._store.insert_events(tx, owner, sealed) != len(sealed):
-            raise LeaseLost
+        await self._store.insert_events(tx, sealed)
 
         def committed() -> None:
             self._seq = after

@@ -261,9 +261,9 @@ class Executor:
                 "output_tokens": turn.output_tokens, "cost": turn.cost, "currency": turn.currency,
                 "approval_id": turn.approval.id if turn.approval is not None else None,
             }  # fmt: skip
-            await turn.emitter.commit_with(tx, self._owner, self._last_events(turn, state, problem))
-            if not await self._runs.finish(tx, run.id, self._owner, values):
+            if not await self._runs.finish(tx, run.id, self._owner, values):  # from here on nobody can take the run over
                 raise LeaseLost
+            await turn.emitter.commit_with(tx, self._last_events(turn, state, problem))
             for step in turn.steps:
                 if step.n == turn.steps[-1].n and not step.tool_uses:
                     await self._runs.save_step(tx, run.id, run.person_id, step)

@@ -24,12 +24,14 @@ _FRESH = {
 }  # fmt: skip
 
 # Rows of runs that another process took over are not inserted: the lease is the fence (DESIGN §4, crash rule).
-_INSERT_EVENTS = text(
+_EVENTS = (
     "INSERT INTO run_event (run_id, seq, kind, payload) "
     "SELECT e.run_id, e.seq, e.kind, e.payload FROM unnest("
-    "CAST(:run_ids AS uuid[]), CAST(:seqs AS int[]), CAST(:kinds AS text[]), CAST(:payloads AS bytea[])) AS e(run_id, seq, kind, payload) "
-    "JOIN run r ON r.id = e.run_id AND r.lease_owner = :owner ON CONFLICT DO NOTHING"  # a commit whose answer was lost is repeated
+    "CAST(:run_ids AS uuid[]), CAST(:seqs AS int[]), CAST(:kinds AS text[]), CAST(:payloads AS bytea[])) AS e(run_id, seq, kind, payload)"
 )
+# A commit whose answer was lost is repeated.
+_INSERT_EVENTS = text(f"{_EVENTS} JOIN run r ON r.id = e.run_id AND r.lease_owner = :owner ON CONFLICT DO NOTHING")
+_INSERT_HELD = text(_EVENTS)
 
 
 _packer = msgspec.msgpack.Encoder()
@@ -227,13 +229,13 @@ class RunStore:
     def seal_event(self, subject: uuid.UUID, event: StoredEvent) -> SealedEvent:
         return SealedEvent(event, self._vault.seal(subject, event.payload, aad=f"run_event:{event.run_id}:{event.seq}"))
 
-    async def insert_events(self, tx: Transaction, owner: uuid.UUID, events: Sequence[SealedEvent]) -> int:
-        """Insert events of runs this process holds; the number inserted."""
-        return (await tx.execute(_INSERT_EVENTS, _columns(owner, events))).rowcount
+    async def insert_events(self, tx: Transaction, events: Sequence[SealedEvent]) -> None:
+        """Insert events of a run whose row this transaction holds: it made the run, or wrote to it with its lease (`finish`)."""
+        await tx.send(_INSERT_HELD, _columns(events))
 
     async def insert_events_alone(self, db: Database, owner: uuid.UUID, events: Sequence[SealedEvent]) -> int:
-        """`insert_events` in a transaction of its own."""
-        return await db.change(_INSERT_EVENTS, _columns(owner, events))
+        """Insert events of runs this process holds, in a transaction of its own; the number inserted."""
+        return (await db.alone(_INSERT_EVENTS, {**_columns(events), "owner": owner})).rowcount
 
     async def held(self, tx: Transaction, owner: uuid.UUID, run_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
         """Which of these runs this process still holds."""
@@ -261,13 +263,12 @@ class RunStore:
         return int(await tx.scalar(select(func.coalesce(func.max(run_event.c.seq), 0)).where(run_event.c.run_id == run_id)))
 
 
-def _columns(owner: uuid.UUID, events: Sequence[SealedEvent]) -> dict[str, Any]:
+def _columns(events: Sequence[SealedEvent]) -> dict[str, Any]:
     return {
         "run_ids": Uuids([e.event.run_id for e in events]),
         "seqs": Ints([e.event.seq for e in events]),
         "kinds": Texts([e.event.kind for e in events]),
         "payloads": Blobs([e.sealed for e in events]),
-        "owner": owner,
     }
 
 

@@ -369,7 +369,7 @@ class RunService:
         else:
             await self._runs.save_step(tx, run_id, principal.id, step)
         emitter = RunEmitter(self._writer, self._runs, self._clock, run_id, principal.id, 0)
-        await emitter.commit_with(tx, self._owner, [started_event(row, session_id)])
+        await emitter.commit_with(tx, [started_event(row, session_id)])
         await self._ledger.append(
             tx,
             AuditEvent(

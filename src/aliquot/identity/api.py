@@ -35,7 +35,7 @@ from aliquot.identity.tokens import Credential, SessionCredential, Tokens, is_ke
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.problems import InvalidInput, Problem, Unauthenticated, Unavailable
 from aliquot.ledger.api import LedgerApi
-from aliquot.platform.db import Transaction
+from aliquot.platform.db import Database, Transaction
 from aliquot.platform.idempotency import Idempotency
 from aliquot.platform.limits import FloodLimiter, Limiter
 from aliquot.platform.settings import Settings
@@ -94,6 +94,14 @@ class IdentityApi:
         if isinstance(credential, SessionCredential):
             return await self._sessions.of_session(tx, credential, address)
         return await self._keys.establish(tx, credential, address)
+
+    async def establish_alone(self, db: Database, credential: Credential, address: str) -> Principal | Problem:
+        """`establish` in a transaction of its own; for a session one round trip."""
+        if isinstance(credential, SessionCredential):
+            return await self._sessions.of_session_alone(db, credential, address)
+        async with db.begin() as tx:
+            # A refusal is returned, not raised: the misuse of an API key must be committed to the audit log.
+            return await self._keys.establish(tx, credential, address)
 
     async def authenticate(self, tx: Transaction, authorization: str | None, address: str) -> Principal:
         """As `parse` and `establish`, raising Unauthenticated; a misused API key is then not audited. HTTP uses the dependencies."""

@@ -23,7 +23,7 @@ from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import NotFound, Problem, RateLimited, Unauthenticated
 from aliquot.ledger.contracts import RecordRef
-from aliquot.platform.db import Transaction
+from aliquot.platform.db import Database, Transaction
 from aliquot.platform.limits import Limiter
 from aliquot.platform.settings import Settings
 
@@ -75,7 +75,13 @@ class Sessions:
 
     async def of_session(self, tx: Transaction, credential: SessionCredential, address: str | None) -> Principal | Problem:
         """Who a session is, now, or Unauthenticated when it was ended, has expired or the person was disabled."""
-        row = await store.person_of_session(tx, credential.session_id, credential.person_id)
+        return self._standing(await store.person_of_session(tx, credential.session_id, credential.person_id), credential, address)
+
+    async def of_session_alone(self, db: Database, credential: SessionCredential, address: str | None) -> Principal | Problem:
+        """`of_session` in a transaction of its own."""
+        return self._standing(await store.person_of_session_alone(db, credential.session_id, credential.person_id), credential, address)
+
+    def _standing(self, row: Row[Any] | None, credential: SessionCredential, address: str | None) -> Principal | Problem:
         if row is None or not row.active or row.revoked_at is not None:
             return Unauthenticated("This session has ended. Please log in again.")
         if row.expires_at <= self._clock.now():

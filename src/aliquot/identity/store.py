@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from aliquot.identity.tables import api_key, login_session, person, socket_ticket
 from aliquot.identity.tables import second_factor as factor
-from aliquot.platform.db import Transaction
+from aliquot.platform.db import Database, Transaction
 
 _ADMIN_LOCK = 0x61646D6E  # "admn"
 _WHO = (
@@ -48,6 +48,11 @@ _OF_KEY = (
 async def person_of_session(tx: Transaction, session_id: uuid.UUID, person_id: uuid.UUID) -> Row[Any] | None:
     """Who a session belongs to, with the session's state."""
     return await tx.row(_OF_SESSION, {"session_id": session_id, "person_id": person_id})
+
+
+async def person_of_session_alone(db: Database, session_id: uuid.UUID, person_id: uuid.UUID) -> Row[Any] | None:
+    """`person_of_session` in a transaction of its own, in one round trip."""
+    return (await db.alone(_OF_SESSION, {"session_id": session_id, "person_id": person_id})).one_or_none()
 
 
 async def person_of_key(tx: Transaction, prefix: str) -> Row[Any] | None:

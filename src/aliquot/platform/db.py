@@ -64,12 +64,15 @@ class Transaction:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._rows = -1
         self._after_commit: list[Callable[[], None]] = []
 
     async def execute(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Result:
         """Run `statement` and wait for its outcome. Raises psycopg.Error (`psycopg.errors` has a class per SQLSTATE)."""
         await self.send(statement, params)
+        return await self.outcome()
+
+    async def outcome(self) -> Result:
+        """Wait for the outcome of the statement sent last."""
         return await self._session.cursor.result()
 
     async def send(self, statement: Executable, params: Mapping[str, Any] | None = None) -> None:
@@ -78,11 +81,6 @@ class Transaction:
         For changes whose outcome is of no interest. It travels together with the next statement that is waited for.
         """
         await self._session.send(*render(statement, params))
-
-    @property
-    def sent_rows(self) -> int:
-        """After the commit: how many rows the last statement touched."""
-        return self._rows
 
     async def send_text(self, sql: str, params: Sequence[Any]) -> None:
         """`send` for fixed SQL text with `%s` parameters, where building an expression would cost more than running it."""
@@ -108,7 +106,6 @@ class Transaction:
     async def commit(self) -> None:
         """For `Database` and `Connection` only."""
         await self._session.commit()
-        self._rows = self._session.cursor.rowcount
 
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Call `effect` once, after the commit; never after a roll-back. It must not raise and must not block."""
@@ -166,11 +163,12 @@ class Database:
                 await tx.commit()
         tx.run_effects()
 
-    async def change(self, statement: Executable, params: Mapping[str, Any] | None = None) -> int:
-        """One change in a transaction of its own, in one round trip: the number of rows it touched. Raises as `begin`."""
+    async def alone(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Result:
+        """The outcome of one statement in a transaction of its own, in one round trip with its commit. Raises as `begin`."""
         async with self.begin() as tx:
             await tx.send(statement, params)
-        return tx.sent_rows
+            await tx.commit()
+            return await tx.outcome()  # it came with the commit's
 
     @asynccontextmanager
     async def connection(self, isolation: IsolationLevel | None = None) -> AsyncIterator[Connection]:

@@ -125,8 +125,7 @@ async def _authenticate(websocket: WebSocket, services: Services, address: str) 
             principal = await identity.authenticate_socket(tx, token, address)
     else:
         credential = identity.parse(websocket.headers.get("authorization"))
-        async with services.db.begin() as tx:
-            found = await identity.establish(tx, credential, address)
+        found = await identity.establish_alone(services.db, credential, address)
         if isinstance(found, Problem):
             raise found
         principal = found
