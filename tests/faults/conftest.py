@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -44,7 +45,7 @@ class ServerProcess:
                 [sys.executable, "-m", "aliquot.cli.main", "serve"], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.folder.parent,
             )  # fmt: skip
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended: {self.log.read_text()[-2000:]}")
@@ -53,7 +54,7 @@ class ServerProcess:
                     return self
             except httpx2.HTTPError:
                 time.sleep(0.05)  # polling a process that is starting
-        raise AssertionError(f"not healthy after 60 s: {self.log.read_text()[-2000:]}")
+        raise AssertionError(f"not healthy after 120 s: {self.log.read_text()[-2000:]}")
 
     def kill(self) -> None:
         """kill -9 of the server alone; its PostgreSQL stays."""
@@ -83,11 +84,35 @@ class ServerProcess:
         return client
 
 
-@pytest.fixture
-def server() -> Iterator[ServerProcess]:
+@contextmanager
+def _folder() -> Iterator[Path]:
     # Not below pytest's own folder: another test run closes that one to the user PostgreSQL runs as.
-    with tempfile.TemporaryDirectory(prefix="aliquot-server-") as folder:
-        yield from _server(ServerProcess(Path(folder) / "data"))
+    with tempfile.TemporaryDirectory(prefix="aliquot-server-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[Path]:
+    """A data folder after its first start and its stop: making one takes as long as most of these tests."""
+    with _folder() as folder:
+        process = ServerProcess(folder / "data").start()
+        assert process.stop() == 0
+        yield process.folder
+
+
+@pytest.fixture
+def server(prepared: Path) -> Iterator[ServerProcess]:
+    """Not started, on a data folder that has been served before."""
+    with _folder() as folder:
+        subprocess.run(["cp", "-a", str(prepared), str(folder / "data")], check=True)
+        yield from _server(ServerProcess(folder / "data"))
+
+
+@pytest.fixture
+def first_server() -> Iterator[ServerProcess]:
+    """Not started, without a data folder."""
+    with _folder() as folder:
+        yield from _server(ServerProcess(folder / "data"))
 
 
 def _server(process: ServerProcess) -> Iterator[ServerProcess]:

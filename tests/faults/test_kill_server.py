@@ -116,9 +116,9 @@ def test_killed_while_waiting_for_a_person_the_approval_still_stands_and_acts_on
 
 
 @pytest.mark.rule("11.10(a)", "11.10(b)")
-def test_the_main_job_from_an_empty_folder_to_a_verified_export(server: ServerProcess, tmp_path: Path) -> None:
+def test_the_main_job_from_an_empty_folder_to_a_verified_export(first_server: ServerProcess, tmp_path: Path) -> None:
     """No model: ask, act with confirmation, kill, restart, export, verify, tamper, verify."""
-    server.start()
+    server = first_server.start()
     client = server.client()
     answer = client.post("/api/chat/completion", json={"message": "Is PCR-02 ready?"}).json()
     assert "PCR-02" in answer["message"]["content"]

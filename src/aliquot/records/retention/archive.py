@@ -56,6 +56,8 @@ class Archives:
 
         Raises ArchiveDamaged, StorageUnavailable and what the ledger says: then nothing may be deleted.
         """
+        async with self._db.begin() as waiting:
+            await self._ledger.settle(waiting)
         async with self._db.connection(IsolationLevel.REPEATABLE_READ) as conn, conn.begin() as snapshot:
             parts = await kind.contents(snapshot, ids)
             held, listed = self._sealed(archive_id, parts)
@@ -122,14 +124,17 @@ class Archives:
             return None
 
     async def _proven(self, tx: Transaction, records: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        """The events about these records with their proofs, all under one checkpoint (`tx` is a snapshot)."""
+        """The events about these records with their proofs, all under one checkpoint (`tx` is a snapshot).
+
+        Raises NotYetInLog when one of them has no place in the log: an archive that leaves it out would say that there is none.
+        """
         checkpoint = await self._ledger.checkpoint(tx)
         proofs = []
         for record_type, record_id in records:
             wanted, after, more = EventFilter(record_type=record_type, record_id=record_id), None, True
             while more:
                 events, after = await self._ledger.list(tx, wanted, limit=EVENTS_AT_ONCE, after=after)
-                proofs += [_proof(event, await self._ledger.proof(tx, event.id)) for event in events if event.seq is not None]
+                proofs += [_proof(event, await self._ledger.proof(tx, event.id)) for event in events]
                 more = after is not None
         head = {"checkpoint": checkpoint.note, "root_hash": checkpoint.root_hash, "size": checkpoint.size}
         return {"log": head | {"origin": checkpoint.note.partition("\n")[0]}, "proofs": proofs}
