@@ -1,6 +1,8 @@
 """Statements run by psycopg give what SQLAlchemy's own engine gives: the judge of `platform.sql`."""
 
 import asyncio
+import os
+import signal
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -107,6 +109,22 @@ async def test_large_statements_and_answers_pass(database: Database) -> None:
         for _ in range(3):
             await tx.send(sa.text("SELECT CAST(:large AS text)"), {"large": large})
         assert await tx.scalar(sa.text("SELECT CAST(:large AS text)"), {"large": large}) == large
+
+
+async def test_what_a_busy_server_did_not_take_at_once_is_sent_when_it_does(database: Database) -> None:
+    """The socket is full when the last statement is handed over: the server waits for the rest of it, and we for its answer."""
+    large, size = "x" * 4_000_000, sa.text("SELECT length(CAST(:large AS text))")
+    async with database.begin() as tx:
+        backend = int(await tx.scalar(sa.text("SELECT pg_backend_pid()")))
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            asked = asyncio.create_task(tx.scalar(size, {"large": large}))
+            for _ in range(50):
+                await asyncio.sleep(0)
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        async with asyncio.timeout(20):
+            assert await asked == len(large)
 
 
 async def test_a_cancelled_caller_stops_its_statement(urls: Urls, database: Database) -> None:

@@ -18,7 +18,7 @@ from aliquot.chat.run_store import RunStore, SealedEvent
 from aliquot.kernel.clock import Clock, rfc3339
 from aliquot.kernel.problems import Problem
 from aliquot.platform.bus import Bus
-from aliquot.platform.db import Database, Transaction
+from aliquot.platform.db import Database, DatabaseUnavailable, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,8 @@ _COALESCE_SECONDS = 0.03
 _PENDING_MAX = 5_000
 _RECENT_MAX = 8
 _RETRIES = (0.1, 0.3, 1.0, 2.0, 4.0)
+_WRITE_SECONDS = 10.0
+"""No commit takes this long unless its connection is lost without a word: another one is tried."""
 _encoder = msgspec.json.Encoder()
 
 
@@ -128,12 +130,15 @@ class RunEventWriter:
         self._flushed_at = asyncio.get_running_loop().time()
         try:
             committed = await self._commit(events)
-        except Problem as error:
+            self.fan_out(committed)
+        except Exception as error:  # noqa: BLE001 - every run of the process waits for this task: it must outlive whatever happens
+            if not isinstance(error, Problem):
+                log.error("run_events_not_written", error=type(error).__name__, events=len(events))
             # Their numbers are spent but not stored: these runs go on from the log, after a take-over.
             self._lost |= {sealed.event.run_id for sealed in events}
-            batch.set_exception(error)
+            if not batch.done():
+                batch.set_exception(error if isinstance(error, Problem) else Problem())
             return
-        self.fan_out(committed)
         if not batch.done():
             batch.set_result(None)
 
@@ -141,17 +146,22 @@ class RunEventWriter:
         """Insert with patience: the database may be away for a moment. Returns what was inserted."""
         for pause in (*_RETRIES, None):
             try:
-                if await self._store.insert_events_alone(self._db, self._owner, events) == len(events):
-                    return events
-                async with self._db.begin() as tx:
-                    held = await self._store.held(tx, self._owner, list({e.event.run_id for e in events}))
-                    self._lost |= {e.event.run_id for e in events} - held
-                    return [e for e in events if e.event.run_id in held]
-            except Problem:
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    return await self._insert(events)
+            except (Problem, TimeoutError) as error:
                 if pause is None:
-                    raise
+                    raise DatabaseUnavailable from error
+                log.warning("run_events_written_again", error=type(error).__name__)
                 await asyncio.sleep(pause)
         raise AssertionError("unreachable")
+
+    async def _insert(self, events: list[SealedEvent]) -> list[SealedEvent]:
+        if await self._store.insert_events_alone(self._db, self._owner, events) == len(events):
+            return events
+        async with self._db.begin() as tx:
+            held = await self._store.held(tx, self._owner, list({e.event.run_id for e in events}))
+            self._lost |= {e.event.run_id for e in events} - held
+            return [e for e in events if e.event.run_id in held]
 
 
 class RunEmitter:

@@ -114,7 +114,9 @@ class _Connection(AsyncConnection[TupleRow]):
                 ready = self._polled()
             return ready
         while not self._polled() & Ready.R:
-            if await self._told():
+            if self.pgconn.flush():  # the socket was full: the server waits for the rest of what we wait for the answer to
+                await asyncio.sleep(0.001)
+            elif await self._told():
                 break
         return Ready.R
 
