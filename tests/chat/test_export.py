@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 from aiosmtpd.controller import Controller
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from pypdf import PdfReader
@@ -84,6 +84,7 @@ def test_any_text_stays_inert_and_keeps_its_words(text: str) -> None:
 
 
 @given(st.text(alphabet=st.sampled_from(list("ab *_`[]()<>!|~#->1.\\\n &")), max_size=120))
+@example("_1*1*_")
 def test_reading_again_what_was_written_gives_the_same_words(text: str) -> None:
     def words(found: str) -> str:
         return re.sub(r"\s+", "", found)

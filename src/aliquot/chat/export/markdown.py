@@ -1,7 +1,7 @@
 """A conversation as Markdown that stays inert in every renderer: text is escaped, only the structure we read is written again. Pure."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from aliquot.chat.export.blocks import Block, Inline, blocks, clean
@@ -145,8 +145,17 @@ def _code(text: str) -> str:
     return f"{ticks}{space}{text}{space}{ticks}"
 
 
+def _once(piece: Inline) -> Iterator[Inline]:
+    """What is inside, without the same emphasis again: `*a*b**` would be read in another way."""
+    for inner in piece["inline"]:
+        if inner["kind"] == piece["kind"]:
+            yield from _once(inner)
+        else:
+            yield inner
+
+
 _MARKS: dict[str, Callable[[Inline], str]] = {
-    "strong": lambda piece: f"**{_pieces(piece['inline'])}**",
-    "em": lambda piece: f"*{_pieces(piece['inline'])}*",
+    "strong": lambda piece: f"**{_pieces(list(_once(piece)))}**",
+    "em": lambda piece: f"*{_pieces(list(_once(piece)))}*",
     "strike": lambda piece: f"~~{_pieces(piece['inline'])}~~",
 }
