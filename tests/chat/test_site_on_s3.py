@@ -194,6 +194,7 @@ async def test_storage_that_is_wrong_or_away_is_said_by_the_upload_the_download_
             assert (await scientist.post("/api/chat/completion", json={"message": "Is PCR-02 ready?"})).status_code == 200
             assert (await scientist.delete(f"/api/attachments/{kept['id']}")).status_code == 204
             await site.services.chat.attachments.jobs.delete_blobs(attachment_id=kept["id"], tries=0)
+            assert any(uuid.UUID(kept["id"]).hex in key for key in bucket.objects())  # not taken for deleted
             process = ServerProcess(tmp_path / "doctor" / "data", BLOB_URL=BUCKET)
             process.folder.parent.mkdir()
             found = process.run("doctor")
@@ -205,7 +206,6 @@ async def test_storage_that_is_wrong_or_away_is_said_by_the_upload_the_download_
         storage._store = None
         await storage.look()
         assert (await scientist.get("/api/health")).json()["parts"]["files"] == {"status": "ok"}
-        assert any(uuid.UUID(kept["id"]).hex in key for key in bucket.objects())  # not taken for deleted meanwhile
         await site.services.chat.attachments.jobs.delete_blobs(attachment_id=kept["id"], tries=1)
         assert bucket.objects() == []
 
