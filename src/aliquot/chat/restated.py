@@ -9,6 +9,7 @@ from sqlalchemy import select
 from aliquot.chat.tables import message, run
 from aliquot.ledger.contracts import Claim, Restated
 from aliquot.platform.db import Transaction
+from aliquot.platform.rows import RowsById
 from aliquot.platform.vault import Damaged, Erased, Vault
 
 _STARTED = ("run.started", "run.queued")
@@ -16,21 +17,15 @@ _ENDED = ("run.ended", "run.failed", "run.cancelled", "run.waiting_approval")
 _m, _r = message.c, run.c
 
 
-class RestatedRuns:
+class RestatedRuns(RowsById):
     """See `ledger.contracts.RestatedRecords`. Covered are the texts of runs' questions and answers; not titles, citations, run events."""
 
     record_type = "run"
     made_by: tuple[str, ...] = _STARTED
+    table = run
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-
-    async def ids(self, tx: Transaction, after: str | None, limit: int) -> list[str]:
-        query = select(_r.id).order_by(_r.id).limit(limit)
-        return [str(row.id) for row in await tx.rows(query if after is None else query.where(_r.id > uuid.UUID(after)))]
-
-    async def existing(self, tx: Transaction, ids: Sequence[str]) -> set[str]:
-        return {str(row.id) for row in await tx.rows(select(_r.id).where(_r.id.in_([uuid.UUID(i) for i in ids])))}
 
     async def restate(self, tx: Transaction, ids: Sequence[str]) -> list[Restated]:
         runs = await tx.rows(select(_r.id, _r.user_message_id, _r.message_id, _r.kind).where(_r.id.in_([uuid.UUID(i) for i in ids])))

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import select
 
 from aliquot.identity.keys import key_statement
 from aliquot.identity.oidc.tables import oidc_identity
@@ -12,6 +12,7 @@ from aliquot.identity.service import password_content, signing_content
 from aliquot.identity.tables import api_key, login_session, person, second_factor
 from aliquot.ledger.contracts import Claim, Restated
 from aliquot.platform.db import Transaction
+from aliquot.platform.rows import RowsById
 from aliquot.platform.vault import Damaged, Erased, Vault
 
 _CONTENT = ("person.created", "person.changed")
@@ -19,23 +20,7 @@ _PASSWORD = ("person.created", "password.changed", "password.reset", "password.r
 _SIGNING = ("person.created", "person.changed", "password.reset", "otp.removed")
 
 
-class _Rows:
-    """Rows found by their UUID."""
-
-    table: Table
-
-    async def ids(self, tx: Transaction, after: str | None, limit: int) -> list[str]:
-        query = select(self.table.c.id).order_by(self.table.c.id).limit(limit)
-        if after is not None:
-            query = query.where(self.table.c.id > uuid.UUID(after))
-        return [str(row.id) for row in await tx.rows(query)]
-
-    async def existing(self, tx: Transaction, ids: Sequence[str]) -> set[str]:
-        query = select(self.table.c.id).where(self.table.c.id.in_([uuid.UUID(i) for i in ids]))
-        return {str(row.id) for row in await tx.rows(query)}
-
-
-class RestatedPeople(_Rows):
+class RestatedPeople(RowsById):
     """Address, name, roles, whether active, the right to sign, password and second factor. See `ledger.contracts.RestatedRecords`."""
 
     record_type = "person"
@@ -87,7 +72,7 @@ class RestatedPeople(_Rows):
         ]
 
 
-class RestatedKeys(_Rows):
+class RestatedKeys(RowsById):
     """API keys: one that no event made, one that speaks for somebody else or has another secret, one that was revoked and works again."""
 
     record_type = "api_key"
@@ -105,7 +90,7 @@ class RestatedKeys(_Rows):
             yield Claim(actions=("api_key.revoked",), fields={"action": "none"}, what="revoked")
 
 
-class RestatedSessions(_Rows):
+class RestatedSessions(RowsById):
     """Log-ins: whose they are, and that one that was ended stays so. Rows of long expired ones are deleted."""
 
     record_type = "session"
@@ -122,7 +107,7 @@ class RestatedSessions(_Rows):
             yield Claim(actions=("session.ended", "session.revoked"), fields={"action": "none"}, what="revoked")
 
 
-class RestatedIdentities(_Rows):
+class RestatedIdentities(RowsById):
     """Whom a provider's person is here."""
 
     record_type = "sso_identity"

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import select
 
 from aliquot.kernel.canonical import canonical_json
 from aliquot.ledger.contracts import Claim, Restated
 from aliquot.platform.db import Transaction
+from aliquot.platform.rows import RowsById
 from aliquot.platform.vault import Damaged, Erased, Vault
 from aliquot.policy import approvals, store
 from aliquot.policy.tables import policy_activation, policy_approval, policy_bundle, policy_decision
@@ -20,23 +21,7 @@ _RULED = ("approval.approved", "approval.rejected")
 _EXECUTED = {"done": "ok", "failed": "failed", "unknown": "unknown"}
 
 
-class _Rows:
-    """Rows found by their UUID."""
-
-    table: Table
-
-    async def ids(self, tx: Transaction, after: str | None, limit: int) -> list[str]:
-        query = select(self.table.c.id).order_by(self.table.c.id).limit(limit)
-        if after is not None:
-            query = query.where(self.table.c.id > uuid.UUID(after))
-        return [str(row.id) for row in await tx.rows(query)]
-
-    async def existing(self, tx: Transaction, ids: Sequence[str]) -> set[str]:
-        query = select(self.table.c.id).where(self.table.c.id.in_([uuid.UUID(i) for i in ids]))
-        return {str(row.id) for row in await tx.rows(query)}
-
-
-class RestatedDecisions(_Rows):
+class RestatedDecisions(RowsById):
     """Denials and confirmations; what was allowed is recorded with the tool call itself."""
 
     record_type = "policy_decision"
@@ -55,7 +40,7 @@ def _decision_claims(row: Any) -> tuple[Claim, ...]:
     return (Claim(actions=RestatedDecisions.made_by, fields=fields, what="decision"),)
 
 
-class RestatedApprovals(_Rows):
+class RestatedApprovals(RowsById):
     """What was asked (arguments, binding), who decided what and why, and how far it came."""
 
     record_type = "approval"
@@ -105,7 +90,7 @@ def _state_claims(row: store.ApprovalRow) -> list[Claim]:
     return []
 
 
-class RestatedBundles(_Rows):
+class RestatedBundles(RowsById):
     """The texts of bundles."""
 
     record_type = "policy_bundle"

@@ -8,23 +8,18 @@ from sqlalchemy import select
 
 from aliquot.ledger.contracts import Claim, Restated
 from aliquot.platform.db import Transaction
+from aliquot.platform.rows import RowsById
 from aliquot.records.access.tables import break_glass
 
 _REVIEWED = ("break_glass.reviewed",)
 
 
-class RestatedGlasses:
+class RestatedGlasses(RowsById):
     """See `ledger.contracts.RestatedRecords`. The grant itself is an event about the conversation."""
 
     record_type = "break_glass"
     made_by: tuple[str, ...] = ()
-
-    async def ids(self, tx: Transaction, after: str | None, limit: int) -> list[str]:
-        query = select(break_glass.c.id).order_by(break_glass.c.id).limit(limit)
-        return [str(row.id) for row in await tx.rows(query if after is None else query.where(break_glass.c.id > uuid.UUID(after)))]
-
-    async def existing(self, tx: Transaction, ids: Sequence[str]) -> set[str]:
-        return set(ids)
+    table = break_glass
 
     async def restate(self, tx: Transaction, ids: Sequence[str]) -> list[Restated]:
         rows = await tx.rows(select(break_glass).where(break_glass.c.id.in_([uuid.UUID(i) for i in ids])))

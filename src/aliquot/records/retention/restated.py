@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from aliquot.ledger.contracts import Claim, Restated
 from aliquot.platform.db import Transaction
+from aliquot.platform.rows import RowsById
 from aliquot.records.retention.api import archive_said, days_said, hold_target
 from aliquot.records.retention.tables import legal_hold, retention_archive, retention_schedule
 
@@ -34,19 +35,12 @@ class RestatedSchedules:
         return [_schedule(row) for row in rows]
 
 
-class RestatedHolds:
+class RestatedHolds(RowsById):
     """See `ledger.contracts.RestatedRecords`."""
 
     record_type = "legal_hold"
     made_by: tuple[str, ...] = ("hold.made",)
-
-    async def ids(self, tx: Transaction, after: str | None, limit: int) -> list[str]:
-        query = select(legal_hold.c.id).order_by(legal_hold.c.id).limit(limit)
-        return [str(row.id) for row in await tx.rows(query if after is None else query.where(legal_hold.c.id > uuid.UUID(after)))]
-
-    async def existing(self, tx: Transaction, ids: Sequence[str]) -> set[str]:
-        query = select(legal_hold.c.id).where(legal_hold.c.id.in_([uuid.UUID(i) for i in ids]))
-        return {str(row.id) for row in await tx.rows(query)}
+    table = legal_hold
 
     async def restate(self, tx: Transaction, ids: Sequence[str]) -> list[Restated]:
         rows = await tx.rows(select(legal_hold).where(legal_hold.c.id.in_([uuid.UUID(i) for i in ids])))

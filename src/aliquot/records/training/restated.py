@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from aliquot.ledger.contracts import Claim, Restated
 from aliquot.platform.db import Transaction
+from aliquot.platform.rows import RowsById
 from aliquot.platform.vault import Damaged, Erased, Vault
 from aliquot.records.training.api import stated
 from aliquot.records.training.tables import training_record, training_revocation
@@ -15,20 +16,15 @@ from aliquot.records.training.tables import training_record, training_revocation
 _t, _r = training_record.c, training_revocation.c
 
 
-class RestatedTraining:
+class RestatedTraining(RowsById):
     """See `ledger.contracts.RestatedRecords`."""
 
     record_type = "training"
     made_by: tuple[str, ...] = ("training.recorded",)
+    table = training_record
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-
-    async def ids(self, tx: Transaction, after: str | None, limit: int) -> list[str]:
-        query = select(_t.id).order_by(_t.id).limit(limit)
-        if after is not None:
-            query = query.where(_t.id > uuid.UUID(after))
-        return [str(row.id) for row in await tx.rows(query)]
 
     async def restate(self, tx: Transaction, ids: Sequence[str]) -> list[Restated]:
         joined = select(training_record, _r.revoked_at).select_from(
@@ -36,9 +32,6 @@ class RestatedTraining:
         )  # fmt: skip
         rows = await tx.rows(joined.where(_t.id.in_([uuid.UUID(i) for i in ids])))
         return [self._restated(row) for row in rows]
-
-    async def existing(self, tx: Transaction, ids: Sequence[str]) -> set[str]:
-        return {str(row.id) for row in await tx.rows(select(_t.id).where(_t.id.in_([uuid.UUID(i) for i in ids])))}
 
     def _restated(self, row: Any) -> Restated:
         said = stated(row.person_id, row.key, row.completed_on, row.valid_until)
