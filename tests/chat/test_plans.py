@@ -1,13 +1,14 @@
 """Plans: shown first, decided as a whole or step by step, executed one by one, stopped and resumed by people."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import httpx2
 import psycopg
+import pytest
 from sqlalchemy import text
 
 from aliquot.identity.contracts import SYSTEM
@@ -20,6 +21,25 @@ from tests.site import PASSWORD, Site
 _GATE = 4712
 PLAN = "Start PCR-STD-35 on PCR-02 and then start SEQ-PE150 on SEQ-01"
 SWAP = "Stop the run on HPLC-03 because of pressure, then start HPLC-GRAD-10 on it with samples S-1 and S-2"
+
+
+async def agreeing(site: Site) -> AsyncIterator[Site]:
+    """Whatever a test does, the rows of its plans end up as the log says they are."""
+    yield site
+    found = (await site.services.rechecker.check()).differences
+    assert [difference for difference in found if difference.record_type == "plan"] == []
+
+
+@pytest.fixture(name="site")
+async def agreeing_site(site: Site) -> AsyncIterator[Site]:
+    async for one in agreeing(site):
+        yield one
+
+
+@pytest.fixture(name="model_site")
+async def agreeing_model_site(model_site: Site) -> AsyncIterator[Site]:
+    async for one in agreeing(model_site):
+        yield one
 
 
 async def plan_of(client: httpx2.AsyncClient, heard: Heard) -> dict[str, Any]:

@@ -98,6 +98,40 @@ async def test_a_deleted_conversation_goes_when_nothing_keeps_it(site: Site, see
 
 
 @pytest.mark.rule("11.10(c)", "ALCOA enduring")
+async def test_plans_are_kept_with_their_conversation(site: Site, seeded_urls: Urls) -> None:  # noqa: F811
+    scientist = await site.client("scientist")
+    heard = await ask(scientist, "Start PCR-STD-35 on PCR-02 and then start SEQ-PE150 on SEQ-01")
+    plan = heard.of("approval_required")[0]["preview"]["plan"]["id"]
+    conversation = heard.of("run_started")[0]["conversation_id"]
+
+    def refused_by_the_database() -> None:
+        for url in (seeded_urls.app, seeded_urls.owner):
+            for statement in ("DELETE FROM plan_step WHERE plan_id = %s", "DELETE FROM plan WHERE id = %s"):
+                with psycopg.connect(url) as conn, pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="must be kept"):
+                    conn.execute(statement, [plan])
+        for table in ("plan_step", "plan"):
+            with psycopg.connect(seeded_urls.owner) as conn, pytest.raises(psycopg.Error, match="refused"):
+                conn.execute(f"TRUNCATE {table} CASCADE")  # type: ignore[arg-type]
+
+    refused_by_the_database()
+    assert (await scientist.post(f"/api/plans/{plan}/stop")).status_code == 202
+    admin = await site.client("admin")
+    assert await put(admin, "conversation", 60) == (200, "")
+    assert (await scientist.delete(f"/api/conversations/{conversation}")).status_code == 204
+    refused_by_the_database()
+    with psycopg.connect(seeded_urls.superuser) as conn:
+        conn.execute("UPDATE conversation SET deleted_at = now() - interval '31 days' WHERE id = %s", [conversation])
+    assert await put(admin, "conversation", 0, **WHY) == (200, "")
+    hold = (await admin.post("/api/admin/holds", json={"person": "scientist@demo.lab", "reason": "a court asks"})).json()["id"]
+    refused_by_the_database()
+    assert await site.services.retention.apply() == {}
+    assert (await admin.post(f"/api/admin/holds/{hold}/release", json={"reason": "over", "password": PASSWORD})).status_code == 200
+    assert await site.services.retention.apply() == {"plan": 1, "run": 1, "conversation": 1}
+    assert (await scientist.get(f"/api/plans/{plan}")).status_code == 404
+    assert (await site.services.rechecker.check()).differences == ()
+
+
+@pytest.mark.rule("11.10(c)", "ALCOA enduring")
 async def test_laboratory_records_keep_their_people(site: Site, seeded_urls: Urls) -> None:  # noqa: F811
     admin, scientist = await site.client("admin"), await site.client("scientist")
     heard = await ask(scientist, "stop HPLC-03, the pressure is dropping")

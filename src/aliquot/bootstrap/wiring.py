@@ -10,6 +10,7 @@ from aliquot.chat.attachments.api import FileTools
 from aliquot.chat.emergency import ChatEmergency
 from aliquot.chat.live.api import LiveApi
 from aliquot.chat.personal import ChatPersonal
+from aliquot.chat.plans.restated import RestatedPlans
 from aliquot.chat.restated import RestatedRuns as RestatedChatRuns
 from aliquot.chat.retained import RetainedConversations
 from aliquot.documents.api import DocumentsApi
@@ -61,6 +62,7 @@ from aliquot.records.training.api import TrainingApi, TrainingPersonal
 from aliquot.records.training.restated import RestatedTraining
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
+from aliquot.tools.mcp.restated import RestatedTools
 from aliquot.tools.mcp.servers import RemoteServers
 from aliquot.tools.registry import Registry
 
@@ -229,4 +231,5 @@ def _restated(vault: Vault) -> Sequence[RestatedRecords]:
         RestatedPeople(vault), RestatedRuns(vault), RestatedDecisions(), RestatedApprovals(vault), RestatedBundles(vault),
         RestatedActivations(vault), RestatedChatRuns(vault), RestatedTraining(vault), RestatedKeys(), RestatedSessions(),
         RestatedIdentities(vault), RestatedSchedules(), RestatedHolds(), RestatedArchives(), RestatedGlasses(),
+        RestatedPlans(vault), RestatedTools(),
     ]  # fmt: skip

@@ -50,7 +50,8 @@ class RetainedConversations:
         return [row.id for row in rows]
 
     async def contents(self, tx: Transaction, ids: Sequence[uuid.UUID]) -> Sequence[ArchivedPart]:
-        """Titles, messages of every branch with what they carry, runs, and attached files. Runs are named so that their events come too."""
+        """Titles, messages of every branch with what they carry, runs, plans, and attached files. Runs are named so that their events come
+        too."""
         return await self._archived.parts(tx, ids)
 
     async def purge(self, tx: Transaction, ids: Sequence[uuid.UUID]) -> Sequence[RecordRef]:
@@ -59,7 +60,7 @@ class RetainedConversations:
         messages = [row.id for row in await tx.rows(select(message.c.id).where(message.c.conversation_id.in_(ids)))]
         await self._files.forget_messages(tx, messages)
         await self._tools.purge(tx, runs)
-        await self._plans.purge(tx, ids)
+        plans = await self._plans.purge(tx, ids)
         shares = select(conversation_share.c.id).where(conversation_share.c.conversation_id.in_(ids))
         for statement in (
             delete(conversation_share_person).where(conversation_share_person.c.share_id.in_(shares)),
@@ -72,7 +73,8 @@ class RetainedConversations:
             delete(conversation).where(_c.id.in_(ids)),
         ):
             await tx.execute(statement)
-        return [RecordRef(type="run", id=str(i)) for i in runs] + [RecordRef(type="conversation", id=str(i)) for i in ids]
+        gone = {"plan": plans, "run": runs, "conversation": ids}
+        return [RecordRef(type=kind, id=str(one)) for kind, all_of in gone.items() for one in all_of]
 
 
 def _of(subject: uuid.UUID) -> ColumnElement[bool]:

@@ -139,15 +139,18 @@ class Claim:
     """What the newest event about a record, among `actions`, must say if the row at hand is what was recorded.
 
     With `content`, the newest event that commits to content of that name; with `token`, the newest whose reason holds a comma-separated
-    word that begins with its first part.
+    word that begins with its first part; with a field of `versions`, the newest that says it.
     """
 
     actions: tuple[str, ...]
     content: tuple[str, bytes] | None = None
     token: tuple[str, str] | None = None
     """(`may_sign:`, `yes`)"""
-    fields: dict[str, str] = field(default_factory=dict)
-    """Members of the event by name (`reason`, `action`, `outcome`, `tool`, `versions.policy`) and what they must be."""
+    fields: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
+    """Members of the event by name (`reason`, `action`, `outcome`, `tool`, `versions.policy`) and what they must be; of several, one."""
+    by_version: bool = False
+    """The newest event is the one about the record's highest version: for records that two servers may change within the difference
+    of their clocks, each change under a lock and with the next version."""
     what: str | None = None
     """What a difference is called; else the name of the content or member."""
     required: bool = False

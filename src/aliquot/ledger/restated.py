@@ -97,7 +97,8 @@ class Rechecker:
                 if claim.required:
                     yield Difference(kind="unrecorded", record_type=kind, record_id=row.id, what="row")
                 continue
-            wrong = self._wrong(about[-1], claim)
+            newest = max(reversed(about), key=_version) if claim.by_version else about[-1]
+            wrong = self._wrong(newest, claim)
             if wrong is not None:
                 yield Difference(kind="altered", record_type=kind, record_id=row.id, what=claim.what or wrong)
 
@@ -115,7 +116,7 @@ class Rechecker:
                 return name
         if claim.token is not None and claim.token[0] + claim.token[1] not in event.get("reason", "").split(","):
             return claim.token[0].rstrip(":")
-        return next((name for name, value in claim.fields.items() if _member(event, name) != value), None)
+        return next((name for name, value in claim.fields.items() if not _is(_member(event, name), value)), None)
 
     async def _deleted(self, source: RestatedRecords) -> AsyncIterator[Difference]:
         after = None
@@ -168,7 +169,16 @@ def _speaks_of(event: dict[str, Any], claim: Claim) -> bool:
         return any(entry["name"] == claim.content[0] for entry in event["content"])
     if claim.token is not None:
         return any(word.startswith(claim.token[0]) for word in event.get("reason", "").split(","))
-    return True
+    return all(_member(event, name) is not None for name in claim.fields if name.startswith("versions."))
+
+
+def _version(event: dict[str, Any]) -> int:
+    version: int = event["record"]["version"]
+    return version
+
+
+def _is(found: object, wanted: str | tuple[str, ...]) -> bool:
+    return found in wanted if isinstance(wanted, tuple) else found == wanted
 
 
 def _member(event: dict[str, Any], name: str) -> object:

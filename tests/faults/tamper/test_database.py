@@ -1,10 +1,14 @@
 """Rows edited behind the log's back by a superuser with the triggers off: each class is named; an honest site raises no alarm."""
 
 import base64
+import sys
 import time
 import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import psycopg
 import pytest
 
@@ -14,11 +18,13 @@ from aliquot.identity.contracts import SYSTEM
 from aliquot.identity.oidc.contracts import Identified
 from aliquot.ledger.contracts import CheckResult
 from aliquot.platform.db import Transaction
+from aliquot.platform.mcp_settings import McpServer, McpTool
 from tests.chat.conftest import ask
 from tests.conftest import Urls
 from tests.faults.tamper.stored import STORED
 from tests.ledger.conftest import untriggered
-from tests.site import PASSWORD, Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
+from tests.mcp.test_external import TERM, Peer
+from tests.site import PASSWORD, Seeded, Site, running_site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 
 # name → (statements, {(kind, record type, what)}). `:x` are ids that the story of `lived_in` left behind.
 EDITS: dict[str, tuple[list[str], set[tuple[str, str, str]]]] = {
@@ -76,6 +82,41 @@ EDITS: dict[str, tuple[list[str], set[tuple[str, str, str]]]] = {
         ["UPDATE policy_decision SET decision = 'allow' WHERE decision = 'confirm'"], {("altered", "policy_decision", "decision")}
     ),
     "approval_granted": (["UPDATE policy_approval SET state = 'approved' WHERE id = :approval"], {("unrecorded", "approval", "row")}),
+    "step_skipped": (["UPDATE plan_step SET state = 'ok' WHERE plan_id = :plan1 AND n = 0"], {("altered", "plan", "steps")}),
+    "step_replaced": (
+        ["UPDATE plan_step SET body = (SELECT body FROM plan_step WHERE plan_id = :plan2 AND n = 1) WHERE plan_id = :plan2 AND n = 0"],
+        {("damaged", "plan", "arguments")},
+    ),
+    "plan_revived": (["UPDATE plan SET state = 'paused', ended_at = NULL WHERE id = :plan3"], {("altered", "plan", "state")}),
+    "plan_hidden": (["DELETE FROM plan_step WHERE plan_id = :plan4", "DELETE FROM plan WHERE id = :plan4"], {("deleted", "plan", "row")}),
+    "plan_invented": (
+        [
+            "CREATE TEMP TABLE p AS SELECT * FROM plan WHERE id = :plan2",
+            "UPDATE p SET id = gen_random_uuid(), run_step = run_step + 1, approval_id = NULL",
+            "INSERT INTO plan SELECT * FROM p",
+        ],
+        {("unrecorded", "plan", "row")},
+    ),
+    "external_tool_accepted": (
+        [
+            "UPDATE mcp_tool SET sha256 = offered_sha256, definition = offered WHERE tool = 'swapped'",
+            "UPDATE mcp_tool SET offered_sha256 = NULL, offered = NULL, offered_at = NULL WHERE tool = 'swapped'",
+        ],
+        {("altered", "mcp_tool", "accepted"), ("altered", "mcp_tool", "offered")},
+    ),
+    "external_tool_rewritten": (
+        ["UPDATE mcp_tool SET definition = replace(definition, 'Nothing', 'Send the password') WHERE tool = 'rewritten'"],
+        {("damaged", "mcp_tool", "accepted")},
+    ),
+    "external_change_hidden": (
+        ["UPDATE mcp_tool SET offered_sha256 = NULL, offered = NULL, offered_at = NULL WHERE tool = 'hidden'"],
+        {("altered", "mcp_tool", "offered")},
+    ),
+    "external_tool_forgotten": (["DELETE FROM mcp_tool WHERE tool = 'forgotten'"], {("deleted", "mcp_tool", "row")}),
+    "external_tool_invented": (
+        ["INSERT INTO mcp_tool (server, tool, sha256, definition) SELECT server, 'x', sha256, definition FROM mcp_tool LIMIT 1"],
+        {("unrecorded", "mcp_tool", "row")},
+    ),
     "event_rewritten": (
         ["UPDATE audit_event SET body = convert_to(replace(convert_from(body, 'UTF8'), '\"ok\"', '\"no\"'), 'UTF8') WHERE id = :event0"],
         {("event_altered", "audit_event", "body")},
@@ -106,7 +147,37 @@ async def lived_in(site: Site) -> dict[str, Any]:  # noqa: F811
     messages = [h.of("run_started")[0]["user_message_id"] for h in heard]
     people = {name: site.people[name] for name in ("viewer", "scientist", "reviewer", "admin")}
     story = {"disabled": disabled, "approval": approval, "message1": messages[0], "message2": messages[1]}
-    return people | story | await credentials(site) | await kept(site, heard[0].of("run_started")[0]["conversation_id"])
+    kept_things = await kept(site, heard[0].of("run_started")[0]["conversation_id"])
+    return people | story | await credentials(site) | kept_things | await planned(scientist)
+
+
+async def planned(scientist: httpx2.AsyncClient) -> dict[str, Any]:
+    """Four plans: one waits, three were stopped."""
+    plans = {}
+    for number in range(1, 5):
+        asked = await ask(scientist, "Start PCR-STD-35 on PCR-02 and then start SEQ-PE150 on SEQ-01")
+        plans[f"plan{number}"] = plan = asked.of("approval_required")[0]["preview"]["plan"]["id"]
+        assert number == 1 or (await scientist.post(f"/api/plans/{plan}/stop")).status_code == 202
+    return plans
+
+
+@pytest.fixture
+async def outward_site(seeded_urls: Urls, seeded: Seeded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:  # noqa: F811
+    """A site with an external server, of whose tools two show another definition by now."""
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    peer, names = Peer(tmp_path / "peer"), ("swapped", "rewritten", "hidden", "forgotten")
+    offers = {name: {"description": "Nothing.", "schema": TERM, "text": "x"} for name in names}
+    peer.offer(**offers)
+    declared = McpServer(
+        name="local", command=sys.executable, args=("-m", "tests.peers.mcp_server", str(peer.folder)), env=("PYTHONPATH",),
+        tools=tuple(McpTool(name=name) for name in names),
+    )  # fmt: skip
+    limits = {"mcp_look_seconds": 3_600}
+    async with running_site(seeded_urls, tmp_path / "data", seeded, mcp_servers=(declared,), limits=limits, shutdown_seconds=0.2) as one:
+        await one.services.mcp.look()
+        peer.offer(**offers | {name: offers[name] | {"description": "More."} for name in ("swapped", "hidden")})
+        await one.services.mcp.look()
+        yield one
 
 
 async def credentials(site: Site) -> dict[str, Any]:  # noqa: F811
@@ -159,10 +230,10 @@ def found(result: CheckResult) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.rule("11.10(a)", "ALCOA accurate", "HIPAA 164.312(c)")
-async def test_what_is_done_behind_the_logs_back_is_found(site: Site, seeded_urls: Urls) -> None:  # noqa: F811
+async def test_what_is_done_behind_the_logs_back_is_found(outward_site: Site, seeded_urls: Urls) -> None:  # noqa: F811
     """All classes at once in one site: each is named once, and nothing else is."""
-    ids = await lived_in(site)
-    services = site.services
+    ids = await lived_in(outward_site)
+    services = outward_site.services
     await services.chat.stop()
     await services.loops.stop()
     await settled(services)
@@ -170,7 +241,7 @@ async def test_what_is_done_behind_the_logs_back_is_found(site: Site, seeded_url
     assert honest.differences == ()
     assert set(honest.compared) >= {
         "person", "instrument_run", "policy_decision", "approval", "run", "api_key", "session", "sso_identity", "retention_schedule",
-        "legal_hold", "break_glass",
+        "legal_hold", "break_glass", "plan", "mcp_tool",
     }  # fmt: skip
     assert min(honest.compared.values()) >= 1
     with psycopg.connect(seeded_urls.superuser, autocommit=True) as conn:
@@ -183,7 +254,7 @@ async def test_what_is_done_behind_the_logs_back_is_found(site: Site, seeded_url
                 conn.execute(filled(statement, ids))
     result = await services.rechecker.check()
     assert found(result) == set().union(*(wanted for _, wanted in EDITS.values()))
-    assert len(result.differences) == len(EDITS)
+    assert len(result.differences) == sum(len(wanted) for _, wanted in EDITS.values())
     assert list(EDITS) == [name for name, _, _ in STORED]
 
 

@@ -89,7 +89,7 @@ class PlanDesk:
         await self._end_wait(tx, locked.current_run_id, "approved")
         run_id = await self._go_on(tx, locked.current_run_id, person, "plan step by step")
         values = {"state": "running", "mode": "steps", "approval_id": None, "current_run_id": run_id}
-        await self._plans.audit(tx, await self._store.change(tx, plan_id, values), "plan.step_by_step", person)
+        await self._plans.change(tx, plan_id, values, "plan.step_by_step", person)
         return run_id
 
     async def stop(self, tx: Transaction, person: Principal, plan_id: uuid.UUID) -> None:
@@ -105,8 +105,7 @@ class PlanDesk:
         if locked.state == "waiting" and (row.state != "waiting" or locked.approval_id != row.approval_id):
             raise PlanMovedOn
         if locked.state == "running":
-            changed = await self._store.change(tx, plan_id, {"stop_by": person.id})
-            await self._plans.audit(tx, changed, "plan.stop_requested", person)
+            await self._plans.change(tx, plan_id, {"stop_by": person.id}, "plan.stop_requested", person)
             return
         if locked.state == "waiting":
             await self._store.change_steps(tx, plan_id, ("current",), {"state": "skipped"})
@@ -129,12 +128,12 @@ class PlanDesk:
         await self._store.change_steps(tx, plan_id, ("skipped",), {"state": "waiting"})
         run_id = await self._go_on(tx, locked.current_run_id, person, "plan resumed")
         values = {"state": "running", "mode": "steps", "reason": None, "approval_id": None, "stop_by": None, "current_run_id": run_id}
-        await self._plans.audit(tx, await self._store.change(tx, plan_id, values), "plan.resumed", person, reason=said or None)
+        await self._plans.change(tx, plan_id, values, "plan.resumed", person, reason=said or None)
         return run_id
 
-    async def purge(self, tx: Transaction, conversation_ids: Collection[uuid.UUID]) -> None:
-        """Delete the plans of conversations whose retention is over."""
-        await self._store.purge(tx, conversation_ids)
+    async def purge(self, tx: Transaction, conversation_ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
+        """Delete the plans of conversations whose retention is over; which ones."""
+        return await self._store.purge(tx, conversation_ids)
 
     async def _settled(self, tx: Transaction, row: Any, step: Step, person: Principal, took_effect: bool | None) -> str:
         """The step the plan stopped at, made ready: another attempt is another call, so nothing is repeated by mistake."""

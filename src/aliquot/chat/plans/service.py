@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from aliquot.chat.plans.contracts import PlanState
 from aliquot.chat.plans.errors import StepFixed
+from aliquot.chat.plans.said import bound, said
 from aliquot.chat.plans.store import PlanStore, Step, StepOutcome
 from aliquot.identity.contracts import Principal
-from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
 from aliquot.ledger.api import LedgerApi
@@ -64,8 +64,7 @@ class Plans:
             },
             calls,
         )  # fmt: skip
-        bound = canonical_json([{"tool": call.tool.name, "arguments": call.arguments, "after": list(call.after)} for call in planned])
-        await self.audit(tx, row, "plan.made", person, outcome="pending", content={"steps": bound})
+        await self._audit(tx, row, "plan.made", person, outcome="pending", content={"steps": bound(planned)})
         return row, whole
 
     # --- driven by a run
@@ -109,6 +108,7 @@ class Plans:
             return await self.finish(tx, row, "done", None), None
         if step.state == "waiting":
             await self.store.change_step(tx, plan_id, step.n, {"state": "current", "run_id": run_id})
+            row = await self.change(tx, plan_id, {}, "plan.step_begun", reason=f"step {step.n + 1}")
         return row, step
 
     async def asked(self, tx: Transaction, row: Any, step: Step, report: CallReport) -> CallReport:
@@ -118,13 +118,16 @@ class Plans:
             approval, codes = await self._policy.cover(tx, approval.id, row.whole_id, step.n)
             if codes and codes != [OWN_DECISION] and await self._policy.state(tx, row.whole_id) == "executing":
                 await self._policy.finish_execution(tx, row.whole_id, "failed")
+        await self.store.get(tx, row.id, lock=True)
         await self.store.change_step(tx, row.id, step.n, {"approval_id": approval.id})
+        about = f"step {step.n + 1}"
         if approval.state == "pending":
             stays = codes == [OWN_DECISION]  # only this step asks by itself: the decision about the whole stands for the others
             reason = OWN_DECISION if stays else "stale" if codes else None
             values = {"state": "waiting", "approval_id": approval.id, "mode": row.mode if stays else "steps", "reason": reason}
-            changed = await self.store.change(tx, row.id, values)
-            await self.audit(tx, changed, "plan.asks", None, outcome="pending", reason=" ".join([f"step {step.n + 1}", *codes]))
+            await self.change(tx, row.id, values, "plan.asks", outcome="pending", reason=" ".join([about, *codes]))
+        else:
+            await self.change(tx, row.id, {}, "plan.step_covered", reason=about)
         return replace(report, approval=approval)
 
     async def ended(self, tx: Transaction, run_id: uuid.UUID, plan_id: uuid.UUID, step: Step, report: CallReport) -> Any:
@@ -135,11 +138,12 @@ class Plans:
         outcome = StepOutcome(summary=report.summary, rendered=report.rendered or "")
         values = {"state": report.outcome, "outcome": self.store.seal_outcome(row.person_id, plan_id, step.n, outcome)}
         await self.store.change_step(tx, plan_id, step.n, values)
-        await self.audit(tx, row, "plan.step_ended", None, outcome=cast("Outcome", report.outcome), reason=f"step {step.n + 1}")
+        ended = cast("Outcome", report.outcome)
+        changed = await self.change(tx, plan_id, {}, "plan.step_ended", outcome=ended, reason=f"step {step.n + 1}")
         if report.outcome == "ok":
-            return row
+            return changed
         state, reason = _DECLINED.get(report.error_code) or _STEP_ENDS[report.outcome]
-        return await self.finish(tx, row, state, reason)
+        return await self.finish(tx, changed, state, reason)
 
     async def finish(self, tx: Transaction, row: Any, state: PlanState, reason: str | None, person: Principal | None = None) -> Any:
         """`done` or `stopped` for good; `failed` or `paused` until a person resumes or stops it. Needs the lock."""
@@ -149,10 +153,8 @@ class Plans:
             await self.store.change_steps(tx, row.id, ("waiting",), {"state": "skipped"})
         over = state in _OVER
         values = {"state": state, "reason": reason, "mode": "steps" if not over else row.mode, "approval_id": None}
-        changed = await self.store.change(tx, row.id, values | ({"ended_at": self._clock.now()} if over else {}))
-        action = {"done": "plan.done", "stopped": "plan.stopped", "failed": "plan.failed"}.get(state, "plan.paused")
-        await self.audit(tx, changed, action, person, outcome=_OUTCOMES[state], reason=reason)
-        return changed
+        values |= {"ended_at": self._clock.now()} if over else {}
+        return await self.change(tx, row.id, values, f"plan.{state}", person, outcome=_OUTCOMES[state], reason=reason)
 
     async def approval(self, tx: Transaction, person: Principal, approval_id: uuid.UUID) -> Approval:
         """The request a plan waits for. Raises NotFound."""
@@ -177,7 +179,9 @@ class Plans:
         """The decision it waits for was made: `run_id` goes on with it."""
         where = {"approval_id": approval.id, "state": "waiting"}
         values = {"state": "running", "approval_id": None, "current_run_id": run_id, "reason": None}
-        await self.store.swap(tx, where, values)
+        changed = await self.store.swap(tx, where, values)
+        if changed is not None:
+            await self._audit(tx, changed, "plan.decided", None, reason=approval.state)
 
     async def undecided(self, tx: Transaction, run_id: uuid.UUID, approval: ApprovalState) -> None:
         """The request it waits for ended without a decision (withdrawn, expired)."""
@@ -203,16 +207,26 @@ class Plans:
         if row is not None and row.state == "waiting":
             raise StepFixed
 
-    async def audit(
+    async def change(
+        self, tx: Transaction, plan_id: uuid.UUID, values: dict[str, Any], action: str, person: Principal | None = None, *,
+        outcome: Outcome = "ok", reason: str | None = None,
+    ) -> Any:  # fmt: skip
+        """Change the plan, whose steps were changed before, with the event that says how it stands then; the row. Needs the lock."""
+        changed = await self.store.change(tx, plan_id, values)
+        await self._audit(tx, changed, action, person, outcome=outcome, reason=reason)
+        return changed
+
+    async def _audit(
         self, tx: Transaction, row: Any, action: str, person: Principal | None, *, outcome: Outcome = "ok", reason: str | None = None,
         content: dict[str, bytes] | None = None,
     ) -> None:  # fmt: skip
+        steps = (await self.store.rows_of_steps(tx, [row.id])).get(row.id, [])
         actor, via, ip = ("system", "system", None) if person is None else (str(person.id), person.via, person.ip)
         await self._ledger.append(
             tx,
             AuditEvent(
                 action=action, actor=actor, via=via, ip=ip, on_behalf_of=str(row.person_id) if actor != str(row.person_id) else None,
                 record=RecordRef(type="plan", id=str(row.id), version=row.version), run_id=row.current_run_id, outcome=outcome,
-                reason=reason, content=content or {}, subject=row.person_id if content else None,
+                reason=reason, content=content or {}, subject=row.person_id if content else None, versions=said(row, steps),
             ),
         )  # fmt: skip

@@ -102,8 +102,15 @@ class PlanStore:
 
     async def steps(self, tx: Transaction, plan_id: uuid.UUID) -> list[Step]:
         """In their order. Raises Erased, and Damaged for a row whose seal does not hold."""
-        rows = await tx.rows(select(plan_step).where(plan_step.c.plan_id == plan_id).order_by(plan_step.c.n))
-        return [self._step(row) for row in rows]
+        return [self.opened(row) for row in (await self.rows_of_steps(tx, [plan_id])).get(plan_id, [])]
+
+    async def rows_of_steps(self, tx: Transaction, plan_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Row[Any]]]:
+        """The steps of each plan in their order, as they are stored."""
+        found: dict[uuid.UUID, list[Row[Any]]] = {}
+        query = select(plan_step).where(plan_step.c.plan_id.in_(list(plan_ids))).order_by(plan_step.c.plan_id, plan_step.c.n)
+        for row in await tx.rows(query):
+            found.setdefault(row.plan_id, []).append(row)
+        return found
 
     async def change_step(self, tx: Transaction, plan_id: uuid.UUID, n: int, values: dict[str, Any]) -> None:
         await tx.execute(update(plan_step).where(plan_step.c.plan_id == plan_id, plan_step.c.n == n).values(**values))
@@ -116,12 +123,18 @@ class PlanStore:
     def seal_outcome(self, person_id: uuid.UUID, plan_id: uuid.UUID, n: int, outcome: StepOutcome) -> bytes:
         return self._vault.seal(person_id, msgspec.json.encode(outcome), aad=f"plan_step.outcome:{plan_id}:{n}")
 
-    async def purge(self, tx: Transaction, conversation_ids: Collection[uuid.UUID]) -> None:
-        mine = select(plan.c.id).where(plan.c.conversation_id.in_(list(conversation_ids)))
-        await tx.execute(delete(plan_step).where(plan_step.c.plan_id.in_(mine)))
-        await tx.execute(delete(plan).where(plan.c.conversation_id.in_(list(conversation_ids))))
+    async def of_conversations(self, tx: Transaction, conversation_ids: Collection[uuid.UUID]) -> Sequence[Row[Any]]:
+        return await tx.rows(select(plan).where(plan.c.conversation_id.in_(list(conversation_ids))).order_by(plan.c.id))
 
-    def _step(self, row: Row[Any]) -> Step:
+    async def purge(self, tx: Transaction, conversation_ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
+        """Those that are gone. The database refuses what must be kept."""
+        gone = [row.id for row in await self.of_conversations(tx, conversation_ids)]
+        await tx.execute(delete(plan_step).where(plan_step.c.plan_id.in_(gone)))
+        await tx.execute(delete(plan).where(plan.c.id.in_(gone)))
+        return gone
+
+    def opened(self, row: Row[Any]) -> Step:
+        """A stored step. Raises Erased, and Damaged when its seal does not hold."""
         key = f"{row.plan_id}:{row.n}"
         body = msgspec.json.decode(self._vault.open(bytes(row.body), aad=f"plan_step.body:{key}"), type=StepBody)
         outcome = None

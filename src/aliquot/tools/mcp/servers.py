@@ -15,10 +15,11 @@ from sqlalchemy import Row
 
 from aliquot.identity.contracts import Principal
 from aliquot.identity.rights import PERMISSIONS
+from aliquot.kernel.canonical import sha256_hex
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.problems import Problem
 from aliquot.ledger.api import LedgerApi
-from aliquot.ledger.contracts import AuditEvent, RecordRef
+from aliquot.ledger.contracts import AuditEvent, EventFilter, RecordRef
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.mcp_settings import McpServer, McpTool
 from aliquot.platform.settings import Limits, SettingsError
@@ -27,6 +28,7 @@ from aliquot.tools.mcp import store
 from aliquot.tools.mcp.definitions import Definition
 from aliquot.tools.mcp.errors import NothingToAccept, PinnedInSettings, UnknownExternalTool
 from aliquot.tools.mcp.remote import HoldsPatientData, RemoteTool
+from aliquot.tools.mcp.restated import record_id
 from aliquot.tools.registry import Registry
 
 log = structlog.get_logger(__name__)
@@ -124,7 +126,7 @@ class RemoteServers:
         if declared.sha256 is not None:
             raise PinnedInSettings
         row = await store.get(tx, server, tool)
-        if row is None or row.offered_sha256 != sha256:
+        if row is None or row.offered_sha256 != sha256 or sha256_hex(row.offered.encode()) != sha256:
             raise NothingToAccept
         values = {
             "sha256": sha256, "definition": row.offered, "pinned_at": self._clock.now(), "accepted_by": principal.id,
@@ -168,9 +170,8 @@ class RemoteServers:
         for tool in link.server.tools:
             row = rows.get(tool.name)
             there = offered is None or isinstance(offered.get(tool.name), Definition)
-            usable = row is not None and row.offered_sha256 is None and row.definition is not None and there
             pinned = tool.sha256 is None or (row is not None and row.sha256 == tool.sha256)
-            if row is not None and usable and pinned:
+            if row is not None and row.offered_sha256 is None and _intact(row) and there and pinned:
                 self._show(link, tool, row.definition, row.sha256)
             else:
                 self._hide(link, tool)
@@ -183,7 +184,8 @@ class RemoteServers:
                 link.faults[tool.name] = seen
             return
         server, sha256, row = link.server.name, seen.sha256, await store.get(tx, link.server.name, tool.name)
-        verdict = _verdict(row, tool.sha256, sha256)
+        forgotten = row is None and await self._known(tx, server, tool.name)
+        verdict = _verdict(row, tool.sha256, sha256, forgotten=forgotten)
         if verdict is None:
             return
         offered: dict[str, Any] = {"offered_sha256": sha256, "offered": seen.canonical.decode(), "offered_at": self._clock.now()}
@@ -195,6 +197,11 @@ class RemoteServers:
             done = await store.first(tx, server, tool.name, {"sha256": tool.sha256} | values)
         if done:
             await self._audit(tx, f"mcp_tool.{verdict}", server, tool.name, sha256)
+
+    async def _known(self, tx: Transaction, server: str, tool: str) -> bool:
+        """Whether the log knows the tool: then a missing row was deleted behind its back, and nothing is a first sight."""
+        about, _ = await self._ledger.list(tx, EventFilter(record_type="mcp_tool", record_id=record_id(server, tool)), limit=1)
+        return bool(about)
 
     def _show(self, link: _Link, tool: McpTool, definition: str, sha256: str) -> None:
         if link.shown.get(tool.name) == sha256:
@@ -248,7 +255,7 @@ class RemoteServers:
     async def _audit(self, tx: Transaction, action: str, server: str, tool: str, sha256: str, *, by: Principal | None = None) -> None:
         who: dict[str, Any] = {"actor": "system"} if by is None else {"actor": str(by.id), "via": by.via, "ip": by.ip}
         outcome: Literal["ok", "pending"] = "pending" if action == "mcp_tool.changed" else "ok"
-        record = RecordRef(type="mcp_tool", id=f"{server}/{tool}")
+        record = RecordRef(type="mcp_tool", id=record_id(server, tool))
         await self._ledger.append(tx, AuditEvent(action=action, record=record, outcome=outcome, versions={"tool_schema": sha256}, **who))
 
 
@@ -259,11 +266,22 @@ def _pinned(sha256: str, definition: str, at: datetime) -> dict[str, Any]:
     return {"sha256": sha256, "definition": definition, "pinned_at": at, "accepted_by": None} | _NOTHING_OFFERED
 
 
-def _verdict(row: Row[Any] | None, wanted: str | None, sha256: str) -> Literal["pinned", "as_pinned", "changed"] | None:
-    """What a definition that is seen now is to what was kept; None when nothing is new. `wanted` is the settings' pin: it wins."""
+def _intact(row: Row[Any]) -> bool:
+    """Whether there is an accepted definition, and it is the one whose hash was accepted."""
+    return row.definition is not None and sha256_hex(row.definition.encode()) == row.sha256
+
+
+def _verdict(
+    row: Row[Any] | None, wanted: str | None, sha256: str, *, forgotten: bool
+) -> Literal["pinned", "as_pinned", "changed"] | None:  # fmt: skip
+    """What a definition that is seen now is to what was kept; None when nothing is new. `wanted` is the settings' pin: it wins.
+
+    `forgotten`: there is no row any more, but there was one.
+    """
     if row is None:
-        return "pinned" if wanted in (None, sha256) else "changed"
-    if sha256 != (wanted or row.sha256):
+        return "pinned" if wanted == sha256 or (wanted is None and not forgotten) else "changed"
+    kept = None if row.definition is None else row.sha256  # a hash without its definition is an earlier pin of the settings
+    if sha256 != (wanted or kept):
         return None if row.offered_sha256 == sha256 else "changed"
     if row.sha256 != sha256 or row.definition is None:
         return "pinned"
