@@ -115,7 +115,7 @@ async def records_made(
 
 _ENDED = text(
     "SELECT DISTINCT record_id FROM audit_event WHERE record_type = :kind AND record_id = ANY(CAST(:ids AS text[])) "
-    "AND action ~ '\\.(erased|deleted|expired|purged)$'"
+    "AND action ~ '\\.(erased|deleted|purged)$'"
 )
 
 

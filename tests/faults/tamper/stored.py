@@ -31,6 +31,7 @@ STORED: list[tuple[str, str, str]] = [
     ("message_moved", "The sealed text of one message is put into another's row.", CHECK + "damaged, run, message"),
     ("decision_turned", "A denial is turned into a permission in the table of decisions.", CHECK + "altered, policy decision, decision"),
     ("approval_granted", "A pending approval is set to approved.", CHECK + "unrecorded, approval"),
+    ("approval_hidden", "A request that ran out is deleted.", CHECK + "deleted, approval"),
     ("step_skipped", "A step of a plan that waits is set to done, so that it would be left out.", CHECK + "altered, plan, steps"),
     ("step_replaced", "The sealed call of one step of a plan is put into another's row.", CHECK + "damaged, plan, arguments"),
     ("plan_revived", "A plan that was stopped is set to paused, so that it could be resumed.", CHECK + "altered, plan, state"),

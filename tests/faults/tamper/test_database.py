@@ -4,7 +4,9 @@ import base64
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from aliquot.ledger.contracts import CheckResult
 from aliquot.platform.db import Transaction
 from aliquot.platform.mcp_settings import McpServer, McpTool
 from tests.chat.conftest import ask
+from tests.chat.test_waits import MovedClock
 from tests.conftest import Urls
 from tests.faults.tamper.stored import STORED
 from tests.ledger.conftest import untriggered
@@ -79,9 +82,11 @@ EDITS: dict[str, tuple[list[str], set[tuple[str, str, str]]]] = {
         ["UPDATE message SET body = (SELECT body FROM message WHERE id = :message2) WHERE id = :message1"], {("damaged", "run", "message")}
     ),
     "decision_turned": (
-        ["UPDATE policy_decision SET decision = 'allow' WHERE decision = 'confirm'"], {("altered", "policy_decision", "decision")}
+        ["UPDATE policy_decision SET decision = 'allow' WHERE id = "
+            "(SELECT id FROM policy_decision WHERE decision = 'confirm' LIMIT 1)"], {("altered", "policy_decision", "decision")}
     ),
     "approval_granted": (["UPDATE policy_approval SET state = 'approved' WHERE id = :approval"], {("unrecorded", "approval", "row")}),
+    "approval_hidden": (["DELETE FROM policy_approval WHERE state = 'expired'"], {("deleted", "approval", "row")}),
     "step_skipped": (["UPDATE plan_step SET state = 'ok' WHERE plan_id = :plan1 AND n = 0"], {("altered", "plan", "steps")}),
     "step_replaced": (
         ["UPDATE plan_step SET body = (SELECT body FROM plan_step WHERE plan_id = :plan2 AND n = 1) WHERE plan_id = :plan2 AND n = 0"],
@@ -163,7 +168,7 @@ async def planned(scientist: httpx2.AsyncClient) -> dict[str, Any]:
 
 @pytest.fixture
 async def outward_site(seeded_urls: Urls, seeded: Seeded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:  # noqa: F811
-    """A site with an external server, of whose tools two show another definition by now."""
+    """A site with an external server, of whose tools two show another definition by now, and a request that ran out."""
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     peer, names = Peer(tmp_path / "peer"), ("swapped", "rewritten", "hidden", "forgotten")
     offers = {name: {"description": "Nothing.", "schema": TERM, "text": "x"} for name in names}
@@ -173,7 +178,15 @@ async def outward_site(seeded_urls: Urls, seeded: Seeded, tmp_path: Path, monkey
         tools=tuple(McpTool(name=name) for name in names),
     )  # fmt: skip
     limits = {"mcp_look_seconds": 3_600}
-    async with running_site(seeded_urls, tmp_path / "data", seeded, mcp_servers=(declared,), limits=limits, shutdown_seconds=0.2) as one:
+    clock = MovedClock()
+    async with running_site(
+        seeded_urls, tmp_path / "data", seeded, mcp_servers=(declared,), limits=limits, clock=clock, shutdown_seconds=0.2
+    ) as one:
+        await ask(await one.client("scientist"), "Start PCR-STD-35 on PCR-02")
+        clock.ahead = timedelta(minutes=20)
+        async with one.services.db.begin() as tx:
+            assert len(await one.services.policy.expire_due(tx)) == 1
+        clock.ahead = timedelta()
         await one.services.mcp.look()
         peer.offer(**offers | {name: offers[name] | {"description": "More."} for name in ("swapped", "hidden")})
         await one.services.mcp.look()
@@ -225,8 +238,8 @@ async def settled(services: Services) -> None:
         await services.ledger.settle(tx)
 
 
-def found(result: CheckResult) -> set[tuple[str, str, str]]:
-    return {(d.kind, d.record_type, d.what) for d in result.differences}
+def found(result: CheckResult) -> Counter[tuple[str, str, str]]:
+    return Counter((d.kind, d.record_type, d.what) for d in result.differences)
 
 
 @pytest.mark.rule("11.10(a)", "ALCOA accurate", "HIPAA 164.312(c)")
@@ -253,8 +266,7 @@ async def test_what_is_done_behind_the_logs_back_is_found(outward_site: Site, se
             for statement in statements:
                 conn.execute(filled(statement, ids))
     result = await services.rechecker.check()
-    assert found(result) == set().union(*(wanted for _, wanted in EDITS.values()))
-    assert len(result.differences) == sum(len(wanted) for _, wanted in EDITS.values())
+    assert found(result) == Counter(what for _, wanted in EDITS.values() for what in wanted)
     assert list(EDITS) == [name for name, _, _ in STORED]
 
 

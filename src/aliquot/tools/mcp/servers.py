@@ -190,7 +190,8 @@ class RemoteServers:
             return
         offered: dict[str, Any] = {"offered_sha256": sha256, "offered": seen.canonical.decode(), "offered_at": self._clock.now()}
         pinned = _pinned(sha256, offered["offered"], offered["offered_at"])
-        values = {"pinned": pinned, "as_pinned": _NOTHING_OFFERED, "changed": offered}[verdict]
+        as_pinned = _NOTHING_OFFERED | {"definition": offered["offered"]}
+        values = {"pinned": pinned, "as_pinned": as_pinned, "changed": offered}[verdict]
         if row is not None:
             done = await store.change(tx, server, tool.name, values, offered=row.offered_sha256)
         else:
@@ -285,7 +286,7 @@ def _verdict(
         return None if row.offered_sha256 == sha256 else "changed"
     if row.sha256 != sha256 or row.definition is None:
         return "pinned"
-    return None if row.offered_sha256 is None else "as_pinned"
+    return None if row.offered_sha256 is None and _intact(row) else "as_pinned"
 
 
 def _parsed(text: str) -> Definition:
