@@ -42,8 +42,8 @@ async def test_an_action_that_a_question_led_to_is_riskier_and_a_bundle_may_refu
     scientist = await model_site.client("scientist")
     start = ToolCall(name="start_run", arguments={"instrument": "PCR-02", "protocol": "PCR-STD-35"})
     model_server.script(*[Turn(tool_calls=(start,)) for _ in range(3)], Turn(text="No."))
-    asked = (await ask(scientist, "Start PCR-STD-35 on PCR-02")).of("approval_required")[0]["preview"]
-    unasked = (await ask(scientist, "What is the principle of a thermocycler?")).of("approval_required")[0]["preview"]
+    asked = (await ask(scientist, "Start PCR-STD-35 on PCR-02", "one")).of("approval_required")[0]["preview"]
+    unasked = (await ask(scientist, "What is the principle of a thermocycler?", "one")).of("approval_required")[0]["preview"]
     assert unasked["risk"] == asked["risk"] + 30
     assert "confirm-unasked-action" in [reason["policy_id"] for reason in unasked["reasons"]]
     assert "confirm-unasked-action" not in [reason["policy_id"] for reason in asked["reasons"]]

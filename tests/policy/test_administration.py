@@ -387,7 +387,7 @@ NIGHT = (
 
 @pytest.mark.rule("11.10(f)")
 async def test_limits_time_of_day_and_bands_decide(admins: Site) -> None:
-    golden = tuple(case for case in DEFAULT.golden if case["tool"]["name"] != "stop_run" and "intent" not in case)
+    golden = tuple(case for case in DEFAULT.golden if case["tool"]["name"] != "stop_run" and not {"intent", "unnamed"} & set(case))
     admins.policy.use_bundle(replace(DEFAULT, rules=LIMITS, authz=DEFAULT.authz + NIGHT, golden=golden))
     policy, scientist, second = admins.policy, await admins.make("s@demo.lab", "scientist"), await admins.make("t@demo.lab", "scientist")
     answers = await asyncio.gather(*(ask(admins, policy, scientist, READ) for _ in range(6)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from psycopg import ProgrammingError
 
 from aliquot.identity.contracts import Principal, Via
@@ -17,6 +18,7 @@ from aliquot.ledger.api import LedgerApi
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.settings import Settings
 from aliquot.platform.vault import Erased
+from aliquot.policy import approvals, store
 from aliquot.policy.api import PolicyApi
 from aliquot.policy.bundles import default_source
 from aliquot.policy.contracts import Approval, Query, Signature, Signed
@@ -167,6 +169,35 @@ async def test_taint_of_the_request_is_not_forgotten_at_execution(world: World) 
     await world.decide(scientist, asked)
     stricter = '@id("t") @reason("t") @obligation("two_person") permit (principal, action, resource) when { context.tainted };'
     world.policy.use_bundle(_with(obligations=stricter, drop_tainted_reads=True))
+    await refused_as_stale(world, asked, query(scientist), "policy")
+
+
+async def test_what_nobody_named_is_bound_and_not_forgotten_at_execution(world: World) -> None:
+    scientist = world.person("scientist")
+    asked = await world.ask(query(scientist, unnamed=("S-0001",)))
+    assert asked.preview.warnings == ("S-0001 was not named in this conversation: the assistant added it.", *PREVIEW.warnings)
+    async with world.tx() as tx:
+        row = await store.approval(tx, asked.id)
+    assert row is not None
+    request = approvals.open_request(world.vault, row)
+    others = [replace(request, unnamed=unnamed) for unnamed in (None, (), ("S-0002",), ("S-0001", "S-0002"))]
+    assert len({asked.binding_sha256, *(other.binding() for other in others)}) == 5, "another set is another approval"
+    async with world.tx() as tx:
+        forged = approvals.seal_request(world.vault, others[1])
+        await tx.execute(sa.text("UPDATE policy_approval SET request = :r WHERE id = :id"), {"r": forged, "id": asked.id})
+    with pytest.raises(ApprovalDamaged):
+        await world.decide(scientist, asked)
+
+    asked = await world.ask(query(scientist, unnamed=("S-0001",)))
+    await world.decide(scientist, asked)
+    assert (await world.begin(asked, query(scientist))).state == "executing"  # as it was shown, by who does not know the conversation
+    asked = await world.ask(query(scientist, unnamed=("S-0001",)))
+    await world.decide(scientist, asked)
+    stricter = """@id("u") @reason("u") @obligation("two_person") permit (principal, action, resource)
+    when { context.facts has unnamed_values && context.facts.unnamed_values > 0 };"""
+    source = default_source()
+    golden = tuple(case for case in source.golden if "unnamed" not in case)
+    world.policy.use_bundle(replace(source, obligations=source.obligations + stricter, golden=golden))
     await refused_as_stale(world, asked, query(scientist), "policy")
 
 
@@ -464,7 +495,7 @@ async def test_an_edited_request_takes_the_place_of_one_that_waits_and_of_no_oth
             async with world.tx() as tx:
                 await world.policy.editable(tx, person, asked.id)
     async with world.tx() as tx:
-        assert (await world.policy.editable(tx, scientist, asked.id))[1] is True, "what led to it is not forgotten"
+        assert (await world.policy.editable(tx, scientist, asked.id))[1].tainted is True, "what led to it is not forgotten"
     await world.decide(scientist, asked)
     edited = query(scientist, arguments={**ARGUMENTS, "instrument": "SEQ-01"})
     with pytest.raises(AlreadyDecided):

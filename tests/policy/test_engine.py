@@ -128,6 +128,28 @@ def test_gmp_critical_is_never_automatic_even_where_the_bundle_forgets_it(role: 
     assert "gmp-never-automatic" in ids(found)
 
 
+def test_values_nobody_named_are_riskier_and_never_pass_silently_where_it_is_critical() -> None:
+    calls = {name: ask(unnamed=unnamed) for name, unnamed in {"unknown": None, "none": (), "one": ("S-0001",)}.items()}
+    found = {name: ENGINE.evaluate(call) for name, call in calls.items()}
+    assert {name: "confirm-unnamed-values" in ids(decision) for name, decision in found.items()} == {
+        "unknown": False, "none": False, "one": True,
+    }  # fmt: skip
+    assert found["one"].risk == found["none"].risk + 30 == found["unknown"].risk + 30
+    assert len({decision.input_sha256 for decision in found.values()}) == 3
+    critical = ask(effect="read", permissions=("lab.read",), gmp_critical=True, unnamed=("S-0001",))
+    assert (ENGINE.evaluate(critical).decision, set(ENGINE.evaluate(critical).obligations)) == ("confirm", {"sign", "confirm"})
+    reading = ENGINE.evaluate(ask(effect="read", permissions=("lab.read",), unnamed=("S-0001",)))
+    assert (reading.decision, reading.risk) == ("allow", 0)
+
+
+def test_a_bundle_that_does_not_know_what_was_named_decides_as_before() -> None:
+    schema = "".join(line for line in DEFAULT.schema.splitlines(keepends=True) if "unnamed_values" not in line)
+    undeclared = "permit (principal, action, resource) when { !context.undeclared.isEmpty() };"
+    text = replace(source(obligations=f'@id("u") @reason("U.") @obligation("sign") {undeclared}'), schema=schema)
+    found = Engine(compile_bundle(text), b"k" * 32).evaluate(ask(unnamed=("S-0001",)))
+    assert found.obligations == Engine(compile_bundle(text), b"k" * 32).evaluate(ask()).obligations
+
+
 @pytest.mark.rule("11.10(i)")
 def test_a_reason_or_training_obligation_is_enforced() -> None:
     reason = engine(obligations='@id("o") @reason("O.") @obligation("reason_required") permit (principal, action, resource);')

@@ -94,6 +94,7 @@ async def test_a_step_that_is_not_what_was_approved_waits_for_a_person(world: Wo
         (query(scientist), replace(PREVIEW, changes=(*PREVIEW.changes, PREVIEW.changes[0])), 0, ["preview"]),
         (query(scientist, facts={"foreign_run": True}), PREVIEW, 0, ["policy"]),  # needs a signature now
         (query(scientist, tainted=True), PREVIEW, 0, ["origin"]),
+        (query(scientist, unnamed=("S-0001",)), replace(PREVIEW, warnings=()), 0, ["unnamed"]),  # as many warnings as before
         (query(scientist, arguments=OTHER), replace(SECOND, resource_versions={"instrument:SEQ-01": 8}), 1, ["resources"]),
         (query(scientist), PREVIEW, 2, ["decision"]),
         (query(scientist), PREVIEW, -1, ["decision"]),

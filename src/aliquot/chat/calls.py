@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aliquot.chat.contracts import ApprovalRequired, ToolCallArgs, ToolCallEnd, ToolCallStart
+from aliquot.chat.naming import naming
 from aliquot.chat.run_store import Step
 from aliquot.chat.turn import Turn
 from aliquot.identity.contracts import Principal
@@ -90,6 +91,7 @@ class Calls:
             call_id=use["call_id"],
             idempotency_key=f"{turn.run_id}:{step.n}:{index}",
             intent=turn.run.intent,
+            naming=naming(turn, step),
         )
         only = self._tools.dashboards.tools(turn.run.dashboard)
         report = await self._tools.call(context, use["name"], use["arguments"], only=only, tainted=turn.tainted)

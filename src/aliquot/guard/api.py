@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 from aliquot.guard.contracts import PatientClass
 from aliquot.guard.identifiers import identified, plain, speaks_of_one
+from aliquot.guard.unnamed import Said, still, unnamed, without
+
+__all__ = ["Said", "highest", "patient_class", "still", "unnamed", "without"]
 
 _ORDER: tuple[PatientClass, ...] = ("none", "undecided", "patient")
 

@@ -34,6 +34,7 @@ from aliquot.policy.contracts import (
     ExecutionOutcome,
     Expired,
     ListRole,
+    Origin,
     PlannedCall,
     Preview,
     Query,
@@ -185,8 +186,8 @@ class PolicyApi:
         row = await store.approval(tx, approval_id, lock=True)
         if row is None:
             raise NotFound
-        tainted, intent = self._approvals.origin(row)
-        query = replace(query_now, tainted=query_now.tainted or tainted, intent=intent)
+        origin = self._approvals.origin(row)
+        query = replace(query_now, tainted=query_now.tainted or origin.tainted, intent=origin.intent, unnamed=origin.unnamed)
         current, _ = await self._decided(tx, query, spend=False)
         return await self._approvals.begin_execution(tx, row, query, preview_now, current, lambda: self._spent(tx, query))
 
@@ -266,9 +267,8 @@ class PolicyApi:
         """(mine, inbox): how many requests of mine are open, and how many wait for my decision."""
         return await self._approvals.counts(tx, principal)
 
-    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> tuple[Approval, bool, str | None]:
-        """A pending request of mine whose arguments I may edit, whether untrusted text led to it, and the intent of the message that
-        did. Use inside `kept_refusals`.
+    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> tuple[Approval, Origin]:
+        """A pending request of mine whose arguments I may edit, and how it came about. Use inside `kept_refusals`.
 
         Raises NotFound, SessionRequired, AlreadyDecided, ApprovalExpired.
         """
@@ -333,6 +333,7 @@ class PolicyApi:
             id=new_id(), at=self._clock.now(), user_id=query.principal.id, tool=query.tool.name, decision=decision.decision,
             reasons=decision.reasons, risk=decision.risk, obligations=decision.obligations, policy_version=decision.policy_version,
             input_sha256=decision.input_sha256, took_us=decision.took_us, run_id=query.run_id, intent=query.intent,
+            unnamed_values=None if query.unnamed is None else len(query.unnamed),
         )  # fmt: skip
         sealed = seal_input(self._vault, record.id, query)
         return record.id if await store.insert_decision(tx, record, sealed, serial=serial) else None
@@ -353,14 +354,15 @@ async def kept_refusals(db: Database) -> AsyncIterator[Transaction]:
 
 def _event(query: Query, decision: Decision, record_id: uuid.UUID) -> AuditEvent:
     person = query.principal
-    intent = {} if query.intent is None else {"intent": query.intent}
+    origin = {} if query.intent is None else {"intent": query.intent}
+    origin |= {"unnamed_values": str(len(query.unnamed))} if query.unnamed else {}
     content = {"arguments": canonical_json(query.arguments)} if decision.input_sha256 else {}  # without one there are no canonical bytes
     return AuditEvent(
         action="tool_call.denied" if decision.decision == "deny" else "tool_call.held", actor=str(person.id),
         record=RecordRef(type="policy_decision", id=str(record_id)), outcome="denied" if decision.decision == "deny" else "pending",
         via=person.via, ip=person.ip, run_id=query.run_id, tool=query.tool.name,
         reason=" ".join(reason.policy_id for reason in decision.reasons)[:1000], content=content, subject=person.id if content else None,
-        versions={"policy": decision.policy_version, "tool_schema": query.tool.schema_sha256} | intent,
+        versions={"policy": decision.policy_version, "tool_schema": query.tool.schema_sha256} | origin,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from aliquot.kernel.canonical import canonical_json, content_hash
 from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.problems import NotFound, Problem
 from aliquot.platform.vault import Damaged, Erased, Vault
-from aliquot.policy.contracts import PLAN, Approval, Choice, Decision, Preview, Query, Reason, Signed
+from aliquot.policy.contracts import PLAN, Approval, Choice, Decision, Origin, Preview, Query, Reason, Signed
 from aliquot.policy.errors import MayNotSign, OwnRequest, SessionRequired
 from aliquot.policy.store import ApprovalRow
 
@@ -41,6 +41,11 @@ class Request:
     tool: str
     tool_schema_sha256: str
     intent: str | None = None
+    unnamed: tuple[str, ...] | None = None
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(tainted=self.tainted, intent=self.intent, unnamed=self.unnamed)
 
     @property
     def calls(self) -> int:
@@ -53,7 +58,9 @@ class Request:
 
     def bound(self) -> dict[str, Any]:
         """What `binding` hashes, and what a signature under the decision signs."""
-        bound = {} if self.intent is None else {"intent": self.intent}
+        bound: dict[str, Any] = {} if self.intent is None else {"intent": self.intent}
+        if self.unnamed is not None:
+            bound["unnamed"] = list(self.unnamed)
         return bound | {
             "approval": self.approval_id, "arguments": self.arguments, "call": self.call_id, "created": self.created_at,
             "expires": self.expires_at, "nonce": self.nonce, "obligations": list(self.decision.obligations),
@@ -105,7 +112,7 @@ def new_request(
         approval_id=str(approval_id), arguments=query.arguments, call_id=call_id, created_at=rfc3339(at), decision=decision,
         expires_at=rfc3339(ends), nonce=secrets.token_hex(32), preview=preview, requester=str(query.principal.id),
         requester_name=query.principal.name, run=_text(query.run_id), tainted=query.tainted, tool=query.tool.name,
-        tool_schema_sha256=query.tool.schema_sha256, intent=query.intent,
+        tool_schema_sha256=query.tool.schema_sha256, intent=query.intent, unnamed=query.unnamed,
     )  # fmt: skip
 
 
@@ -122,11 +129,12 @@ def seal_ruling(vault: Vault, approval_id: uuid.UUID, ruling: Ruling) -> bytes:
 def open_request(vault: Vault, row: ApprovalRow) -> Request:
     """What was asked. Raises Erased, and Damaged when a column of the row differs from it or the seal does not hold."""
     value = json.loads(vault.open(bytes(row.request), aad=f"policy_approval.request:{row.id}"))
-    decision, preview = value.pop("decision"), value.pop("preview")
+    decision, preview, unnamed = value.pop("decision"), value.pop("preview"), value.pop("unnamed", None)
     reasons = tuple(Reason(**reason) for reason in decision.pop("reasons"))
     request = Request(
         decision=Decision(**decision | {"reasons": reasons, "obligations": tuple(decision["obligations"])}),
         preview=Preview(**preview | {"changes": tuple(preview["changes"]), "warnings": tuple(preview["warnings"])}),
+        unnamed=None if unnamed is None else tuple(unnamed),
         **value,
     )
     stored = (

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from aliquot.identity.contracts import Principal
@@ -12,6 +12,9 @@ from aliquot.records.signatures.contracts import Proof, SignableRecord
 
 TRAINING_EXPIRED = "training-expired"
 """The id under which a decision says that a training is missing or out of date."""
+
+_SHOWN_MAX, _SHOWN_CHARS = 8, 60
+"""How many unnamed values a warning names, and how much of each."""
 
 Effect = Literal["read", "write", "external", "instrument"]
 Verdict = Literal["allow", "deny", "confirm"]
@@ -49,6 +52,18 @@ class Query:
     the fact `training_valid` answers (golden cases, people who do not exist)."""
     intent: str | None = None
     """What the message that led here asks for, as it was classified; for policies the fact `intent`. None: there was no message."""
+    unnamed: tuple[str, ...] | None = None
+    """Values of the arguments that nobody named in the conversation that led here (`guard.unnamed`); for policies the fact
+    `unnamed_values`, how many. None: there was no conversation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """How a request came about, as it was sealed with it: that does not change when it is edited or executed."""
+
+    tainted: bool
+    intent: str | None
+    unnamed: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +114,25 @@ class Preview:
     resource_versions: dict[str, int] = field(default_factory=dict)
     """`instrument:PCR-02` → version; part of what the approval binds."""
 
+    def warned(self, unnamed: tuple[str, ...] | None) -> "Preview":
+        """As a person is shown it: with what nobody named as the first warning."""
+        return replace(self, warnings=(_unnamed_warning(unnamed), *self.warnings)) if unnamed else self
+
+
+def _unnamed_warning(values: tuple[str, ...]) -> str:
+    shown = [_shown(value) for value in values[:_SHOWN_MAX]]
+    shown += [f"{len(values) - _SHOWN_MAX} more"] if len(values) > _SHOWN_MAX else []
+    listed = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    were, them = ("was", "it") if len(values) == 1 else ("were", "them")
+    return f"{listed} {were} not named in this conversation: the assistant added {them}."
+
+
+def _shown(value: str) -> str:
+    """A value inside a sentence: what a model wrote must not garble the warning about it."""
+    text = "".join(character if character.isprintable() else "\ufffd" for character in value)
+    text = text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
+    return f"“{text}”" if " " in text else text
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCall:
@@ -116,6 +150,13 @@ class PlannedCall:
     """Records it changes, as far as that is known: `instrument:PCR-02`."""
     versions: dict[str, int] = field(default_factory=dict)
     """Without a preview: versions of the records it rests on, as far as they are known."""
+    unnamed: tuple[str, ...] | None = None
+    """As in `Query`."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Of the preview; without one, what is known already."""
+        return (self.preview or Preview(summary="").warned(self.unnamed)).warnings
 
     @property
     def own_decision(self) -> bool:
@@ -267,3 +308,5 @@ class DecisionRecord:
     took_us: int
     run_id: uuid.UUID | None
     intent: str | None = None
+    unnamed_values: int | None = None
+    """How many values of the arguments nobody had named; None: there was no conversation."""

@@ -151,9 +151,9 @@ class Engine:
         }
 
     def _facts(self, query: Query) -> dict[str, Any]:
-        """The facts, with the intent for a bundle that knows it: for another one it would be an undeclared fact of every call."""
-        known = query.intent is not None and "intent" in self.bundle.facts
-        return query.facts | {"intent": query.intent} if known else query.facts
+        """The facts, with what the chat knows for a bundle that declares it: for another one it would be undeclared in every call."""
+        given = {"intent": query.intent, "unnamed_values": None if query.unnamed is None else len(query.unnamed)}
+        return query.facts | {name: value for name, value in given.items() if value is not None and name in self.bundle.facts}
 
     def _entities_of(self, principal: Principal, tool: ToolFacts) -> cedarpy.Entities:
         """The parsed person, roles and tool. Kept by content, never by name: whoever loses a role has other entities at once."""
@@ -194,6 +194,8 @@ class Engine:
             value["trainings"] = sorted(query.trainings)
         if query.intent is not None:
             value["intent"] = query.intent
+        if query.unnamed is not None:
+            value["unnamed"] = list(query.unnamed)
         try:
             data = canonical_json(value)
         except ValueError:

@@ -63,6 +63,7 @@ def golden_query(case: Mapping[str, Any]) -> Query:
         facts=dict(case.get("facts", {})),
         tainted=bool(case.get("tainted", False)),
         intent=case.get("intent"),
+        unnamed=None if case.get("unnamed") is None else tuple(str(value) for value in case["unnamed"]),
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ def seal_input(vault: Vault, decision_id: uuid.UUID, query: Query) -> bytes | No
         "arguments": query.arguments, "facts": query.facts, "permissions": sorted(person.permissions), "roles": sorted(person.roles),
         "intent": query.intent, "tainted": bool(query.tainted), "via": person.via,
         "trainings": None if query.trainings is None else sorted(query.trainings),
+        "unnamed": None if query.unnamed is None else list(query.unnamed),
         "tool": [tool.name, tool.effect, sorted(tool.permissions), tool.schema_sha256, bool(tool.gmp_critical)],
     }  # fmt: skip
     try:
@@ -45,6 +46,7 @@ def open_input(vault: Vault, decision_id: uuid.UUID, person_id: uuid.UUID, seale
         ),
         arguments=value["arguments"], facts=value["facts"], tainted=value["tainted"], intent=value.get("intent"),
         trainings=None if value.get("trainings") is None else frozenset(value["trainings"]),
+        unnamed=None if value.get("unnamed") is None else tuple(value["unnamed"]),
     )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ from aliquot.policy.contracts import (
     ExecutionOutcome,
     Expired,
     ListRole,
+    Origin,
     Preview,
     Query,
     Signature,
@@ -92,7 +93,8 @@ class Approvals:
         approval_id, now = new_id(), self._clock.now()
         await store.lock_requester(tx, query.principal.id)
         ends = now + timedelta(seconds=self._limits.approval_seconds)
-        request = approvals.new_request(approval_id, query, decision, call_id=call_id, preview=preview, at=now, ends=ends)
+        shown = preview.warned(query.unnamed)
+        request = approvals.new_request(approval_id, query, decision, call_id=call_id, preview=shown, at=now, ends=ends)
         if await store.pending_of(tx, query.principal.id, now) + request.calls > self._limits.approvals_pending:
             raise TooManyPending
         values = {
@@ -164,7 +166,7 @@ class Approvals:
             raise await self._refused(tx, row, principal, AlreadyDecided())
         return moved
 
-    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> tuple[Approval, bool, str | None]:
+    async def editable(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> tuple[Approval, Origin]:
         row = await self._seen(tx, principal, approval_id)
         if row.requester_id != principal.id:
             raise NotFound
@@ -172,7 +174,7 @@ class Approvals:
             raise await self._refused(tx, row, principal, SessionRequired())
         request = await self._opened(tx, row, principal)
         await self._require_pending(tx, row, principal)
-        return approvals.as_approval(self._vault, row, self._clock.now(), principal), request.tainted, request.intent
+        return approvals.as_approval(self._vault, row, self._clock.now(), principal), request.origin
 
     async def give_way(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, why: str = "superseded") -> None:
         """End a pending request: another one follows in the same transaction, or its plan goes another way. Raises AlreadyDecided."""
@@ -215,7 +217,7 @@ class Approvals:
             raise await self.expired(tx, row, query.principal)
         if row.state != "approved":
             raise await self._refused(tx, row, query.principal, IllegalTransition(f"The request is {row.state}, not approved."))
-        changed = self._changes(row, query, preview, current)
+        changed = self._changes(row, query, preview.warned(query.unnamed), current)
         if not changed and not await spend():
             changed = ["limit"]
         if not changed and not await store.record_execution(tx, row.id, now):
@@ -307,13 +309,12 @@ class Approvals:
         }
         return [name for name, different in differs.items() if different]
 
-    def origin(self, row: ApprovalRow) -> tuple[bool, str | None]:
-        """Whether untrusted text led to the request (true when that cannot be read), and the intent of the message that did."""
+    def origin(self, row: ApprovalRow) -> Origin:
+        """How the request came about; tainted when that cannot be read."""
         try:
-            request = approvals.open_request(self._vault, row)
+            return approvals.open_request(self._vault, row).origin
         except (Damaged, Erased, ValueError, KeyError, TypeError):
-            return True, None
-        return request.tainted, request.intent
+            return Origin(tainted=True, intent=None, unnamed=None)
 
     async def _seen(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID) -> ApprovalRow:
         row = await store.approval(tx, approval_id)

@@ -63,7 +63,8 @@ async def insert_decision(tx: Transaction, record: DecisionRecord, sealed: bytes
         "id": record.id, "at": record.at, "user_id": record.user_id, "tool": record.tool, "decision": record.decision,
         "reasons": [{"policy_id": reason.policy_id, "text": reason.text} for reason in record.reasons], "risk": record.risk,
         "obligations": list(record.obligations), "policy_version": record.policy_version, "input_sha256": record.input_sha256,
-        "took_us": record.took_us, "run_id": record.run_id, "intent": record.intent, "input": sealed,
+        "took_us": record.took_us, "run_id": record.run_id, "intent": record.intent,
+        "unnamed_values": record.unnamed_values, "input": sealed,
     }  # fmt: skip
     return await tx.scalar(_LOG, values | {"serial": serial}) is not None
 

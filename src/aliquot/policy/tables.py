@@ -35,6 +35,8 @@ policy_decision = Table(
     Column("took_us", Integer, nullable=False),
     Column("run_id", Uuid),
     Column("intent", Text),
+    # How many; which, is sealed with what went in.
+    Column("unnamed_values", SmallInteger),
     # What went in, sealed under the person's key, so that a later bundle can be replayed against it; null in older rows.
     Column("input", LargeBinary),
     CheckConstraint("decision IN ('allow', 'deny', 'confirm')", name="decision"),

@@ -57,12 +57,12 @@ def whole_preview(calls: Sequence[PlannedCall]) -> Preview:
     versions: dict[str, int] = {}
     sentences = []
     for n, call in enumerate(calls, 1):
+        warnings += [f"Step {n}: {warning}" for warning in call.warnings]
         if call.preview is None:
             sentences.append(f"{n}. {call.tool.name} (known exactly only after step {', '.join(str(at + 1) for at in call.after)})")
             continue
         sentences.append(f"{n}. {call.preview.summary}")
         changes += [{"step": n, **change} for change in call.preview.changes]
-        warnings += [f"Step {n}: {warning}" for warning in call.preview.warnings]
         versions |= {name: version for name, version in call.preview.resource_versions.items() if name not in versions}
     summary = f"A plan of {len(calls)} steps, one after the other: {' '.join(sentences)}"
     return Preview(summary=summary, changes=tuple(changes), warnings=tuple(warnings), resource_versions=versions)
@@ -80,6 +80,7 @@ def changed_since(whole: approvals.Request, n: int, step: approvals.Request) -> 
         "tool_schema": step.tool_schema_sha256 != bound["tool_schema_sha256"],
         "arguments": content_hash(step.arguments) != content_hash(bound["arguments"]),
         OWN_DECISION: OWN_DECISION in step.decision.obligations,
+        "unnamed": not set(step.unnamed or ()) <= set(bound.get("unnamed", ())),
         "policy": not set(step.decision.obligations) - {OWN_DECISION} <= set(whole.decision.obligations),
         "origin": step.tainted and not whole.tainted,
     }
@@ -117,6 +118,7 @@ def _bound(n: int, call: PlannedCall) -> dict[str, Any]:
         "step": n, "tool": call.tool.name, "tool_schema_sha256": call.tool.schema_sha256, "arguments": call.arguments,
         "after": [at + 1 for at in call.after], "touches": sorted(call.touches), "own_decision": call.own_decision,
         "obligations": list(call.decision.obligations), "policy_version": call.decision.policy_version,
+        "unnamed": list(call.unnamed or ()),
         "resource_versions": dict(call.versions if shown is None else shown.resource_versions),
         "preview_sha256": None if shown is None else approvals.preview_sha256(shown),
         "preview": None if shown is None else {

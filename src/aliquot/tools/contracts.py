@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from aliquot.guard.contracts import Naming
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.problems import Problem
 from aliquot.platform.db import Transaction
@@ -24,6 +25,8 @@ class ToolContext:
     """Stable for this call across crashes; handed to whatever acts on the outside world."""
     intent: str | None = None
     """What the message behind it asks for (`routing.contracts.IntentName`), for the policy."""
+    naming: Naming | None = None
+    """Which values of the arguments nobody named in the conversation behind it, for the policy and the preview. None: there is none."""
     approved: dict[str, int] = field(default_factory=dict)
     """Versions of the records a person approved it with (`Preview.resource_versions`); empty when nobody had to. They were compared just
     before; what must not change until the effect, the tool compares in its own transaction."""
@@ -193,6 +196,8 @@ class Draft:
     """Why there is no preview: as things are, it could not be done."""
     versions: dict[str, int] = field(default_factory=dict)
     """Without a preview: what is known of the records the call rests on."""
+    unnamed: tuple[str, ...] | None = None
+    """As in `policy.contracts.Query`."""
 
 
 Joining = Callable[[Transaction, CallReport | ReadyCall], Awaitable[CallReport | ReadyCall]]

@@ -4,11 +4,13 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
 import structlog
 
+from aliquot.guard.api import still
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.problems import NotFound, Problem
@@ -70,14 +72,15 @@ class Proposals:
         preview, refusal, versions = None, None, dict[str, int]()
         if decision.decision != "deny":
             try:
-                preview = await self.preview(tx, context, known, arguments)
+                preview = (await self.preview(tx, context, known, arguments)).warned(query.unnamed)
             except ToolTimeout:
                 raise
             except Problem as problem:
                 refusal = problem
                 versions = await known.tool.rests_on(tx, context, arguments) if isinstance(known.tool, Resting) else {}
         return Draft(
-            tool=known.facts, arguments=arguments, facts=query.facts, decision=decision, preview=preview, refusal=refusal, versions=versions
+            tool=known.facts, arguments=arguments, facts=query.facts, decision=decision, preview=preview, refusal=refusal,
+            versions=versions, unnamed=query.unnamed,
         )  # fmt: skip
 
     async def dry_run(self, context: ToolContext, tool: str, given: Given, only: Collection[str] | None) -> DryRun:
@@ -93,16 +96,17 @@ class Proposals:
 
     async def edit(self, tx: Transaction, principal: Principal, approval_id: uuid.UUID, given: Given) -> Approval:
         """Another request with these arguments in the place of a pending one: decided and previewed anew, as a call of its own."""
-        old, tainted, intent = await self._policy.editable(tx, principal, approval_id)
+        old, origin = await self._policy.editable(tx, principal, approval_id)
         row = await store.by_approval(tx, approval_id)
         if row is None or row.state != "waiting":
             raise NotFound
         known = self._registry.get(old.tool)
         arguments = self._checked(known, given)
         context = ToolContext(
-            principal=principal, run_id=row.run_id, call_id=row.call_id, idempotency_key=f"edit:{approval_id}", intent=intent
-        )
-        query = await self.ask(tx, context, known, arguments, tainted=tainted)
+            principal=principal, run_id=row.run_id, call_id=row.call_id, idempotency_key=f"edit:{approval_id}", intent=origin.intent,
+            naming=None if origin.unnamed is None else partial(still, origin.unnamed),
+        )  # fmt: skip
+        query = await self.ask(tx, context, known, arguments, tainted=origin.tainted)
         decision = _with_permission(await self._policy.decide(tx, query), principal, known.facts)
         if decision.decision == "deny":
             raise EditDenied(reasons=_as_json(decision))
@@ -132,7 +136,7 @@ class Proposals:
             facts = await self._looked(tx, known, lambda inner: known.tool.facts(inner, context, arguments))
         return Query(
             principal=context.principal, tool=known.facts, arguments=arguments, facts=facts, tainted=tainted, run_id=context.run_id,
-            intent=context.intent,
+            intent=context.intent, unnamed=None if context.naming is None else context.naming(arguments, known.tool.parameters),
         )  # fmt: skip
 
     async def preview(self, tx: Transaction, context: ToolContext, known: Registered, arguments: dict[str, Any]) -> Preview:

@@ -55,7 +55,7 @@ def _planned(found: Draft, after: tuple[int, ...]) -> PlannedCall:
     acting = found.tool.effect != "read"
     return PlannedCall(
         tool=found.tool, arguments=found.arguments, decision=found.decision, preview=found.preview, after=after,
-        touches=tuple(sorted(touches)) if acting else (), versions=found.versions,
+        touches=tuple(sorted(touches)) if acting else (), versions=found.versions, unnamed=found.unnamed,
     )  # fmt: skip
 
 

@@ -35,9 +35,7 @@ def table(plan: Any, steps: Sequence[Step]) -> str:
     for step in steps:
         after = ", ".join(str(at + 1) for at in step.call.after) or "–"
         lines.append(f"| {step.n + 1} | {_cell(_what(step))} | {after} | {needs(step)} | {_state(plan, step)} |")
-    warnings = [
-        f"- Step {step.n + 1}: {warning}" for step in steps if step.call.preview is not None for warning in step.call.preview.warnings
-    ]
+    warnings = [f"- Step {step.n + 1}: {warning}" for step in steps for warning in step.call.warnings]
     return "\n".join([*lines, *(["", "Warnings:", "", *warnings] if warnings and plan.state == "waiting" else [])])
 
 

@@ -6,10 +6,12 @@ the same key and gets what was stored; what was in flight is `unknown` and pause
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from aliquot.chat.calls import Refresh, parsed_arguments, preview_document
 from aliquot.chat.contracts import ApprovalRequired, CallOutcome, NoticeGiven, ToolCallArgs, ToolCallEnd, ToolCallStart
+from aliquot.chat.naming import naming
 from aliquot.chat.plans import rendering
 from aliquot.chat.plans.drafting import Drafted, Wish, draft
 from aliquot.chat.plans.errors import PlanTooLong
@@ -17,6 +19,7 @@ from aliquot.chat.plans.service import Plans
 from aliquot.chat.plans.store import Step as PlanStep
 from aliquot.chat.run_store import Step
 from aliquot.chat.turn import Turn
+from aliquot.guard.api import still
 from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.clock import rfc3339
 from aliquot.kernel.problems import Problem
@@ -156,7 +159,7 @@ class PlanRunner:
         await turn.emitter.settle()
         context = ToolContext(
             principal=turn.principal, run_id=turn.run_id, call_id=call_id, idempotency_key=f"plan:{row.id}:{step.n}:{step.attempt}",
-            intent=turn.run.intent,
+            intent=turn.run.intent, naming=None if step.call.unnamed is None else partial(still, step.call.unnamed),
         )  # fmt: skip
 
         async def join(tx: Any, found: CallReport | ReadyCall) -> CallReport | ReadyCall:
@@ -191,7 +194,7 @@ class PlanRunner:
                 tool=use["name"], arguments=use["arguments"],
                 context=ToolContext(
                     principal=turn.principal, run_id=turn.run_id, call_id=use["call_id"], intent=turn.run.intent,
-                    idempotency_key=f"draft:{turn.run_id}:{step.n}:{n}",
+                    idempotency_key=f"draft:{turn.run_id}:{step.n}:{n}", naming=naming(turn, step),
                 ),
             )
             for n, use in enumerate(uses)
