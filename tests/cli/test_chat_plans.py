@@ -15,17 +15,17 @@ async def test_a_plan_is_decided_as_a_whole_or_step_by_step_stopped_and_resumed(
     async with terminal(client(site.url)) as shown:
         await log_in(shown)
         shown.type(PLAN)
-        asked = await shown.expect("Do this? [y/N] ")
+        asked = await shown.expect("Do this? [y/n] ")
         assert "Confirmation needed: plan" in asked
         assert "s decides them step by step" in asked
         shown.type("s")
-        first = await shown.expect("Do this? [y/N] ")
+        first = await shown.expect("Do this? [y/n] ")
         assert "Confirmation needed: start_run" in first
         assert "e changes the arguments" not in first
         shown.type("y")
         await shown.expect("Reason (optional): ")
         shown.type("")
-        second = await shown.expect("Do this? [y/N] ")
+        second = await shown.expect("Do this? [y/n] ")
         assert "SEQ-01" in second
         assert len(await runs_of(site, "PCR-02")) == 1
         async with site.services.db.begin() as tx:
@@ -45,7 +45,7 @@ async def test_a_plan_is_decided_as_a_whole_or_step_by_step_stopped_and_resumed(
         assert "1  failed" in listed
         assert "2. " in listed
         shown.type("/resume 1")
-        await shown.expect("Do this? [y/N] ")
+        await shown.expect("Do this? [y/n] ")
         shown.type("y")
         await shown.expect("Reason (optional): ")
         shown.type("")
@@ -53,7 +53,7 @@ async def test_a_plan_is_decided_as_a_whole_or_step_by_step_stopped_and_resumed(
         await shown.expect("> ")
         assert len(await runs_of(site, "SEQ-01")) == 1
         shown.type("Stop the run on PCR-02 because the test is over, then stop the run on SEQ-01 because the test is over")
-        await shown.expect("Do this? [y/N] ")
+        await shown.expect("Do this? [y/n] ")
         await shown.interrupt_prompt("the request stays open")
         await shown.expect("> ")
         shown.type("/plans")
@@ -62,7 +62,7 @@ async def test_a_plan_is_decided_as_a_whole_or_step_by_step_stopped_and_resumed(
         await shown.expect("The plan is stopped.")
         await shown.expect("> ")
         shown.type("Stop the run on PCR-02 because the test is over, then stop the run on SEQ-01 because the test is over")
-        await shown.expect("Do this? [y/N] ")
+        await shown.expect("Do this? [y/n] ")
         shown.type("y")
         await shown.expect("Reason (optional): ")
         shown.type("")

@@ -27,19 +27,26 @@ async def test_the_main_job_at_a_terminal(site: Site, client: Clients) -> None:
         assert "idle" in answer
         assert "|---" not in answer
         shown.type(START)
-        preview = await shown.expect("Do this? [y/N] ")
+        preview = await shown.expect("Do this? [y/n] ")
         assert "Confirmation needed: start_run" in preview
         assert "expires" in preview
         assert "Sana Scientist (demo)" in preview
         shown.type("maybe")
-        await shown.expect("Do this? [y/N] ")
+        await shown.expect("Do this? [y/n] ")
         shown.type("")
+        await shown.expect("the request stays open until it expires")
+        await shown.expect("> ")
+        shown.type("/approvals")
+        await shown.expect("> ")
+        shown.type("/decide 1")
+        await shown.expect("Do this? [y/n] ")
+        shown.type("n")
         await shown.expect("Reason (optional): ")
         shown.type("not today")
         await shown.expect("✗ start_run")
         await shown.expect("> ")
         shown.type(START)
-        await shown.expect("Do this? [y/N] ")
+        await shown.expect("Do this? [y/n] ")
         shown.type("y")
         await shown.expect("Reason (optional): ")
         shown.type("")
@@ -78,7 +85,7 @@ async def test_a_second_ctrl_c_leaves_and_continue_takes_the_run_up(model_site: 
     async with terminal(here, ALIQUOT_TOKEN=token) as shown:
         await shown.expect("> ")
         shown.type("Start the PCR")
-        await shown.expect("Do this? [y/N] ")
+        await shown.expect("Do this? [y/n] ")
         await shown.interrupt_prompt("Nothing was decided")
         await shown.expect("> ")
         shown.type("/quit")
@@ -86,7 +93,7 @@ async def test_a_second_ctrl_c_leaves_and_continue_takes_the_run_up(model_site: 
     async with terminal(here, "--continue", ALIQUOT_TOKEN=token) as shown:
         await shown.expect("Continuing a conversation")
         await shown.expect("Starting it.")
-        await shown.expect("Do this? [y/N] ")
+        await shown.expect("Do this? [y/n] ")
         shown.type("y")
         await shown.expect("Reason (optional): ")
         shown.type("")
@@ -129,7 +136,7 @@ async def test_a_second_person_signs_in_the_terminal(own_site: Site, client: Cli
         assert "stop_run" in listed
         await shown.expect("> ")
         shown.type("/decide 1")
-        await shown.expect("Do this? [y/N] ")
+        await shown.expect("Do this? [y/n] ")
         shown.type("y")
         await shown.expect("Reason (optional): ")
         shown.type("seen the leak")

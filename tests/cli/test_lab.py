@@ -109,6 +109,8 @@ BAD: list[tuple[str | bytes, str]] = [
     ("format = 1\n[[instrument", "is not TOML"),
     ("", "it must begin with format = 1"),
     ("format = 2", "it must begin with format = 1"),
+    ("format = true", "it must begin with format = 1"),
+    ("format = 1.0", "it must begin with format = 1"),
     ("format = 1\nprotocols = 3", "the unknown part 'protocols'"),
     ("format = 1\ninstrument = 3", "instrument is no list"),
     ("format = 1\ninstrument = [3]", "instrument 1, code: Field required"),

@@ -101,11 +101,19 @@ async def test_records_of_training_are_kept_and_guarded(site: Site, seeded_urls:
     assert (await problem(await admin.post(nobody, json=a_training("x"))))[0] == 404
     tomorrow = str(TODAY + timedelta(days=2))
     for wrong in (
-        a_training("x" * 65), a_training("two words"), a_training("x", "skill"), a_training("x", completed_on=tomorrow),
-        a_training("x", valid_until="2001-01-01"), a_training("x", evidence="e" * 501), a_training("x") | {"state": "valid"},
-        {"kind": "tool", "code": "x"}, a_training("x", completed_on="soon"),
+        a_training("x" * 65), a_training("two words"), a_training("start_run", "skill"), a_training("start_run", completed_on=tomorrow),
+        a_training("start_run", valid_until="2001-01-01"), a_training("start_run", evidence="e" * 501),
+        a_training("start_run") | {"state": "valid"},
+        {"kind": "tool", "code": "start_run"}, a_training("start_run", completed_on="soon"),
     ):  # fmt: skip
         assert (await admin.post(people, json=wrong)).status_code == 422, wrong
+
+    for kind, code in (("protocol", "PCR-STD-36"), ("instrument", "thermocycler"), ("instrument", "PCR-20"), ("tool", "sudo")):
+        refused = (await admin.post(people, json=a_training(code, kind))).json()
+        assert (refused["code"], refused["detail"]) == (
+            "unknown_training_subject", f"There is no {kind} {code} here, so nobody can be trained in it.",
+        )  # fmt: skip
+    assert (await admin.post(people, json=a_training("pcr-02", "instrument"))).status_code == 201
 
     first = (await admin.post(people, json=a_training("GMP", "topic", trainer="An Expert"))).json()
     second = (await admin.post(people, json=a_training("gmp", "topic"))).json()

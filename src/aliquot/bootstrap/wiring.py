@@ -20,6 +20,7 @@ from aliquot.identity.restated import RestatedIdentities, RestatedKeys, Restated
 from aliquot.kernel.clock import Clock, SystemClock
 from aliquot.lab.api import LabApi
 from aliquot.lab.dashboards import LAB_DASHBOARDS
+from aliquot.lab.errors import AmbiguousInstrument, UnknownInstrument, UnknownProtocol
 from aliquot.lab.personal import LabPersonal
 from aliquot.lab.restated import RestatedRuns
 from aliquot.lab.retained import RetainedRuns as RetainedInstrumentRuns
@@ -33,7 +34,7 @@ from aliquot.ledger.restated import Rechecker
 from aliquot.ledger.sequencer import Sequencer
 from aliquot.models.api import ModelsApi
 from aliquot.platform.blobs import Blobs
-from aliquot.platform.db import Database
+from aliquot.platform.db import Database, Transaction
 from aliquot.platform.jobs import Jobs
 from aliquot.platform.limits import Limiter
 from aliquot.platform.link import ValkeyLink
@@ -59,6 +60,7 @@ from aliquot.records.review.api import ReviewApi
 from aliquot.records.signatures.api import SignaturesApi
 from aliquot.records.signatures.contracts import SignableKind
 from aliquot.records.training.api import TrainingApi, TrainingPersonal
+from aliquot.records.training.contracts import Subjects, TrainingKind
 from aliquot.records.training.restated import RestatedTraining
 from aliquot.routing.api import RoutingApi
 from aliquot.tools.api import ToolsApi
@@ -93,7 +95,7 @@ def build(settings: Settings, vault: Vault, urls: DatabaseUrls, *, clock: Clock 
     _bind_signable(signatures, *policy.signable, *lab.signable, chat.signable)
     policy.continue_run, policy.wait_for_other, policy.keeper.tools = chat.continue_after, chat.wait_for_other, registry.names()
     policy.tell_undecided(chat.end_wait)
-    mcp.holds_patient_data = chat.may_hold_patient_data
+    mcp.holds_patient_data, training.subjects = chat.may_hold_patient_data, _subjects(lab, registry)
     retention, erasure = _records(identity, ledger, vault, clock, db, jobs, training, chat.attachments.storage)
     _bind_personal(erasure, ChatPersonal(chat, db, vault, ledger, clock), PolicyPersonal(db, vault), LabPersonal(db))
     _bind_retained(retention, chat, tools, clock, settings, vault)
@@ -121,6 +123,21 @@ def _signatures(
     )  # fmt: skip
     ledger.signature_lines = signatures.lines
     return training, signatures
+
+
+def _subjects(lab: LabApi, registry: Registry) -> Subjects:
+    """What people can be trained in: by its printed code, the one a training is later asked for by; also what is retired."""
+
+    async def exists(tx: Transaction, kind: TrainingKind, code: str) -> bool:
+        if kind == "tool":
+            return code.casefold() in {name.casefold() for name in registry.names()}
+        try:
+            found = await (lab.protocol(tx, code) if kind == "protocol" else lab.instrument(tx, code))
+        except (UnknownProtocol, UnknownInstrument, AmbiguousInstrument):
+            return False
+        return found.code.casefold() == code.casefold()
+
+    return exists
 
 
 def _dashboards(settings: Settings) -> Sequence[DashboardManifest]:

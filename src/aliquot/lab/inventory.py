@@ -57,7 +57,8 @@ def read(raw: bytes) -> Inventory:
         values = tomllib.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits, nested too deeply
         raise InventoryRefused(f"The file is not TOML in UTF-8: {error}") from error
-    if (unknown := sorted(set(values) - {"format", *_KINDS})) or values.get("format") != FORMAT:
+    version = values.get("format")
+    if (unknown := sorted(set(values) - {"format", *_KINDS})) or type(version) is not int or version != FORMAT:  # true is 1, too
         what = f"it has the unknown part {unknown[0]!r}" if unknown else f"it must begin with format = {FORMAT}"
         raise InventoryRefused(f"This is no file of a laboratory: {what}.")
     problems: list[str] = []

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem, RateLimited
 from aliquot.kernel.visible import plain_text
@@ -115,6 +116,20 @@ class _HttpRefusal(Problem):
         }  # fmt: skip
 
 
+_PATH_ONLY = "*"
+"""A method no route has: what matches it in part matches the path."""
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes of the path (RFC 9110 §10.2.1), each of which the framework would name alone; with GET also HEAD."""
+    scope = {**request.scope, "method": _PATH_ONLY, "path_params": {}}
+    methods: set[str] = set()
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
 _FRAMEWORK = {
     400: ("bad_request", "The request cannot be read."),
     404: (NotFound.code, NotFound.sentence),
@@ -195,6 +210,8 @@ def install_problem_handlers(app: FastAPI, shape: Callable[[Request, Problem], J
         code, sentence = _FRAMEWORK.get(error.status_code, ("http_error", "The request was refused."))
         response = answer(request, _HttpRefusal(error.status_code, code, sentence), error.status_code)
         response.headers.update(error.headers or {})
+        if error.status_code == 405 and request.method not in (allowed := _allowed(request)):  # else it was the endpoint that refused
+            response.headers["Allow"] = ", ".join(allowed)
         return response
 
     app.add_exception_handler(Problem, on_problem)

@@ -1,5 +1,6 @@
 """The FastAPI application: routes of all domains, problem documents, request ids, CORS, limits on bodies."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -110,7 +111,7 @@ def create_app(services: Services, background: Background | None = None) -> Fast
     app.add_middleware(RequestLog, services=services)
     app.add_middleware(Aliases)
     stack = app.build_middleware_stack
-    app.build_middleware_stack = lambda: BodyTooLarge(stack())  # type: ignore[method-assign]  # outside the framework's own limit
+    app.build_middleware_stack = lambda: Head(BodyTooLarge(stack()))  # type: ignore[method-assign]  # outside the framework's own limit
     return app
 
 
@@ -118,6 +119,40 @@ def _shape(request: Request, problem: Problem) -> JSONResponse | None:
     if request.url.path == MCP_PATH:
         return mcp_error(problem)
     return error_shape(problem) if request.url.path.startswith("/v1/") else None
+
+
+class Head:
+    """HEAD is GET without the content (RFC 9110 §9.3.2): same status and fields. An endless stream ends with its head."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        begun, unending = False, asyncio.Event()
+
+        async def send_head(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                await send(message)
+            elif not begun:
+                begun = True
+                await send({"type": "http.response.body"})
+                if message.get("more_body"):
+                    unending.set()
+
+        answer = asyncio.ensure_future(self._app({**scope, "method": "GET"}, receive, send_head))
+        streams = asyncio.create_task(unending.wait())
+        try:
+            await asyncio.wait((answer, streams), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            answer.cancel()
+            streams.cancel()
+            await asyncio.wait((answer, streams))
+        if not answer.cancelled():
+            answer.result()
 
 
 class BodyTooLarge:

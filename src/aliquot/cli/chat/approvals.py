@@ -64,7 +64,7 @@ class Approvals:
         if choice == "steps":
             return self._step_by_step(approval)
         if choice is None:
-            self._screen.note("Nothing was decided; the request stays open until it expires.")
+            self._screen.note("Nothing was decided; the request stays open until it expires: /approvals asks again.")
             return approval, None
         if choice == "edit":
             return self._edit(approval)

@@ -43,19 +43,19 @@ class Person:
             return None
 
     def choose(self, prompt: str, *, also: Choice | None = None) -> Choice | None:
-        """Yes or no, by default no, or what may be chosen `also` (by its first letter); None at the end of the input."""
+        """Yes or no, or what may be chosen `also` (by its first letter); None for an empty line and at the end of the input: what was
+        not said is no answer."""
         while True:
             try:
-                answer = self.ask(f"{prompt} [y/N] ")
+                answer = self.ask(f"{prompt} [y/n] ")
             except KeyboardInterrupt:  # neither yes nor no
                 print(file=self._prompts)
                 return None
-            if answer is None:
+            if answer is None or not (word := answer.strip().lower()):
                 return None
-            word = answer.strip().lower()
             if word in ("y", "yes"):
                 return "yes"
-            if word in ("", "n", "no"):
+            if word in ("n", "no"):
                 return "no"
             if also is not None and word in (also[0], also):
                 return also

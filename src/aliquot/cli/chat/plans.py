@@ -52,6 +52,7 @@ class Plans:
             self._screen.line(f"It is not known whether this took effect: {_what(unknown)}. Look before you answer.")
             found = self._person.choose("Did it take effect?")
             if found is None:
+                self._screen.line("Nothing was said, so the plan stays as it is.")
                 return None
             body["took_effect"] = found == "yes"
         run_id = self._connection.post(f"/api/plans/{plan['id']}/resume", body).get("run_id")

@@ -19,8 +19,8 @@ from aliquot.platform.db import Database, Transaction
 from aliquot.platform.settings import Settings
 from aliquot.platform.vault import Erased, Vault
 from aliquot.records.training import store
-from aliquot.records.training.contracts import NewTraining, Training, TrainingRevocation, training_key
-from aliquot.records.training.errors import OwnTraining, TrainingRevoked, TrainingSuperseded
+from aliquot.records.training.contracts import NewTraining, Subjects, Training, TrainingRevocation, no_subjects, training_key
+from aliquot.records.training.errors import OwnTraining, TrainingRevoked, TrainingSuperseded, UnknownSubject
 
 _LIST_MAX = 200
 
@@ -34,10 +34,13 @@ class TrainingApi:
     def __init__(self, *, identity: IdentityApi, ledger: LedgerApi, vault: Vault, clock: Clock, settings: Settings) -> None:
         self._identity, self._ledger, self._vault, self._clock = identity, ledger, vault, clock
         self._zone = ZoneInfo(settings.time_zone)
+        self.subjects: Subjects = no_subjects
 
     async def record(self, tx: Transaction, principal: Principal, person_id: uuid.UUID, wanted: NewTraining) -> Training:
-        """Add a training, or a newer version of it. Raises NotFound, OwnTraining, InvalidInput."""
+        """Add a training, or a newer version of it. Raises NotFound, OwnTraining, UnknownSubject, InvalidInput."""
         await self._other(tx, principal, person_id)
+        if wanted.kind != "topic" and not await self.subjects(tx, wanted.kind, wanted.code):
+            raise UnknownSubject(f"There is no {wanted.kind} {wanted.code} here, so nobody can be trained in it.")
         if wanted.completed_on > self._today():
             raise InvalidInput("completed_on: must not be in the future.")
         if wanted.valid_until is not None and wanted.valid_until < wanted.completed_on:

@@ -25,6 +25,17 @@ class Trainings(Protocol):
     def __call__(self, tx: Transaction, person_id: uuid.UUID) -> Awaitable[frozenset[str]]: ...
 
 
+class Subjects(Protocol):
+    """Tells whether the site has the tool, protocol or instrument of this code. Comes from bootstrap: they stand above records."""
+
+    def __call__(self, tx: Transaction, kind: TrainingKind, code: str) -> Awaitable[bool]: ...
+
+
+async def no_subjects(tx: Transaction, kind: TrainingKind, code: str) -> bool:
+    """Where nothing is known nobody can be trained in it."""
+    return False
+
+
 async def nobody_trained(tx: Transaction, person_id: uuid.UUID) -> frozenset[str]:
     """Where no records are kept nothing is in date."""
     return frozenset()

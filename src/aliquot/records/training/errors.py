@@ -1,6 +1,6 @@
 """Refusals about training."""
 
-from aliquot.kernel.problems import Conflict, Forbidden
+from aliquot.kernel.problems import Conflict, Forbidden, InvalidInput
 
 
 class TrainingExpired(Forbidden):
@@ -11,6 +11,12 @@ class TrainingExpired(Forbidden):
 
 class OwnTraining(Forbidden):
     code, sentence = "own_training", "Your own training is recorded by another administrator."
+
+
+class UnknownSubject(InvalidInput):
+    """The site has no such tool, protocol or instrument."""
+
+    code, sentence = "unknown_training_subject", "There is nothing of that name here to be trained in."
 
 
 class TrainingRevoked(Conflict):
