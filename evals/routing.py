@@ -110,6 +110,7 @@ def rows(data_path: Path | None) -> list[dict[str, Any]]:
     """Measurements as rows {name, measured, n, baseline, notes}; sets that are not there are named as skipped."""
     began = time.perf_counter()
     router = RoutingApi(laboratory())
+    router.fit()
     fitted = time.perf_counter() - began
     own = [*questions(), *held_out(), *runs_and_answers()]
     routes, latencies = asyncio.run(_ask(router, own))

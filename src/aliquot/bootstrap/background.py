@@ -64,6 +64,7 @@ class Background:
 
     async def start(self) -> None:
         services = self._services
+        services.routing.fit()
         services.chat.start_background()
         if self._alone:
             await services.chat.own_all_runs()

@@ -1,5 +1,6 @@
 """The installed command. `aliquot chat` is a client and starts without loading the server's code; everything else is in `main`."""
 
+import gc
 import sys
 
 
@@ -14,6 +15,8 @@ def main() -> None:
         client.command()(chat)
         client(sys.argv[2:], prog_name="aliquot chat")
     else:
+        gc.disable()  # nothing that is imported is garbage; looking for it takes a quarter of the start
         from aliquot.cli.main import app  # noqa: PLC0415
 
+        gc.enable()
         app(prog_name="aliquot")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,16 +34,35 @@ _DEFAULT_SIMILARITY = 0.3
 class RoutingApi:
     """Which tool answers a question, with which arguments, and how sure. Executes nothing and invents nothing.
 
-    Fitted at construction from what the tools declare (about a second of one core); the tools' vocabulary is read through the
-    caller's transaction and kept for five seconds, for questions that are clear by it. A later version learns from the site's traffic
-    behind the same method.
+    Fitted from what the tools declare (about a second of one core), by `fit` or when it is first asked; the tools' vocabulary is read
+    through the caller's transaction and kept for five seconds, for questions that are clear by it. A later version learns from the
+    site's traffic behind the same method.
     """
 
     def __init__(self, tools: Sequence[Tool], *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._tools = {tool.name: tool for tool in tools}
-        fit = _fitted(_Declared(_declaration(tools), tuple(tools)))
-        self._model, self._constants, self._intents, self.version = fit.model, fit.constants, fit.intents, fit.version
-        self._reader = Reader(self._tools, self._model, monotonic)
+        self._tools, self._monotonic = {tool.name: tool for tool in tools}, monotonic
+
+    def fit(self) -> None:
+        """Be ready for the first question. For processes that answer questions; the short commands never ask one."""
+        _ = self._reader
+
+    @cached_property
+    def _fit(self) -> "_Fit":
+        tools = tuple(self._tools.values())
+        return _fitted(_Declared(_declaration(tools), tools))
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self._tools, self._model, self._monotonic)
+
+    @property
+    def _model(self) -> Model:
+        return self._fit.model
+
+    @property
+    def version(self) -> str:
+        """Of the declarations it was fitted on."""
+        return self._fit.version
 
     @property
     def threshold(self) -> float:
@@ -52,7 +71,7 @@ class RoutingApi:
 
     def intent(self, text: str) -> Intent:
         """What a message asks for, whoever answers it; `undecided` when that is not sure enough. Pure, well below a millisecond."""
-        return self._intents.classify(text)
+        return self._fit.intents.classify(text)
 
     async def route(self, tx: Transaction, query: RouteQuery) -> Route:
         """The best proposal for `query.text`; `tool` is None when none is meant.
@@ -262,7 +281,7 @@ class RoutingApi:
 
     def _defaults(self, tool: Tool, question: str, reading: Reading) -> dict[str, Any]:
         """Arguments the nearest declared example of `tool` gives to a question that names nothing (`which instruments are free?` → all)."""
-        known = self._constants[tool.name]
+        known = self._fit.constants[tool.name]
         if tool.effect != "read" or not known or reading.mentions or followup.pronoun(reading.text):
             return {}
         vector = self._model.vector(question)
@@ -308,8 +327,9 @@ def _fitted(declared: _Declared) -> _Fit:
     mask = training.Masking(tools)
     constants = {tool.name: _constant_examples(tool, mask, model) for tool in tools}
     content = "\n".join(f"{row.label}\t{row.text}" for row in rows)
+    intents = IntentClassifier(tools)
     give_back()
-    return _Fit(model, constants, IntentClassifier(tools), "declared-" + hashlib.sha256(content.encode()).hexdigest()[:12])
+    return _Fit(model, constants, intents, "declared-" + hashlib.sha256(content.encode()).hexdigest()[:12])
 
 
 def _constant_examples(tool: Tool, mask: training.Masking, model: Model) -> list[tuple[dict[str, Any], Any]]:

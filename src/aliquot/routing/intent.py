@@ -11,7 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from aliquot.platform.memory import give_back
 from aliquot.routing import forms, lexicon, parts, training
 from aliquot.routing.contracts import Intent, IntentName
 from aliquot.routing.intent_examples import CALIBRATION, WRITTEN
@@ -90,5 +89,4 @@ def _fitted(rows: tuple[Row, ...], held_out: tuple[tuple[str, str], ...]) -> tup
     x = np.array([[1.0, _logit(found.probability)] for found, _ in scored])
     right = np.array([float(found.ranking[0][0] == label) for found, label in scored])
     shift, slope = logistic(x, right, np.ones(len(right)))
-    give_back()
     return model, (float(slope), float(shift))
