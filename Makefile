@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 ARGS ?=
 T ?= tests
 
+# Where it is set (many container images), every start compiles all sources anew: seconds for a server, half a minute for the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench eval test-system lock fmt clean
 
@@ -15,7 +18,7 @@ run: $(VENV)/.run ## set everything up and serve the main job with demo data (AR
 	@exec $(BIN)/aliquot serve $(ARGS)
 
 test: $(VENV)/.dev ## set everything up and run the tests (T=path narrows them)
-	@$(BIN)/python -m pytest -n $${PYTEST_WORKERS:-2} $(T) $(ARGS)
+	@$(BIN)/python -m pytest -n $${PYTEST_WORKERS:-2} --dist worksteal $(T) $(ARGS)
 
 check: $(VENV)/.dev ## lint, types, import rules, migrations match the tables
 	@$(BIN)/python tools/check.py

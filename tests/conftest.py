@@ -3,6 +3,7 @@
 The cluster is shared by the xdist workers; a migrated template database makes a new database cost some ten milliseconds.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -11,7 +12,7 @@ import secrets
 import shutil
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ import aliquot
 from aliquot.identity import passwords
 from aliquot.platform import migrate
 from aliquot.platform.db import Database
+from aliquot.platform.memory import settle
 from aliquot.platform.postgres import EmbeddedPostgres
 from aliquot.platform.vault import Vault
 from tests.rule_matrix import pytest_configure, pytest_itemcollected, pytest_runtest_logreport, pytest_sessionfinish
@@ -34,7 +36,19 @@ from tests.rule_matrix import pytest_configure, pytest_itemcollected, pytest_run
 __all__ = ["pytest_configure", "pytest_itemcollected", "pytest_runtest_logreport", "pytest_sessionfinish"]
 
 TEMPLATE = "aliquot_template"
+PATIENCE = 300.0
+"""Seconds for what takes a moment: a machine that does ten other things at once is no fault of what is tested."""
 LOGINS = migrate.Logins(app="app-secret", sequencer="sequencer-secret", reader="reader-secret")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays to the end: the search for garbage neither interrupts the collection nor looks through it ever after."""
+    gc.disable()
+    found = yield
+    settle()
+    gc.enable()
+    return found
 
 
 def import_all_tables() -> None:

@@ -24,7 +24,7 @@ from aliquot.kernel.clock import Clock
 from aliquot.platform.settings import Settings
 from aliquot.platform.vault import Vault, load_root_key
 from aliquot.web.app import create_app
-from tests.conftest import LOGINS, TEMPLATE, Cluster, Urls
+from tests.conftest import LOGINS, PATIENCE, TEMPLATE, Cluster, Urls
 
 _SEEDED = "aliquot_seeded"
 
@@ -45,7 +45,7 @@ class Site:
     async def client(self, role: str) -> httpx2.AsyncClient:
         """An HTTP client logged in as the demo person of `role` (or `admin`)."""
         email = "admin@demo.lab" if role == "admin" else f"{role}@demo.lab"
-        client = httpx2.AsyncClient(base_url=self.url, timeout=30, verify=TLS)
+        client = httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE, verify=TLS)
         self._clients.append(client)
         answer = await client.post("/api/auth/login", json={"email": email, "password": PASSWORD})
         assert answer.status_code == 200, answer.text
@@ -53,7 +53,7 @@ class Site:
         return client
 
     async def anonymous(self) -> httpx2.AsyncClient:
-        client = httpx2.AsyncClient(base_url=self.url, timeout=30, verify=TLS)
+        client = httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE, verify=TLS)
         self._clients.append(client)
         return client
 

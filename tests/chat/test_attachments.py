@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 
 from aliquot.chat.attachments.tables import attachment
 from tests.chat.conftest import seeded, seeded_urls, site  # noqa: F401 - fixtures
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.documents import files
 from tests.site import Seeded, Site, running_site
 
@@ -45,7 +45,7 @@ async def actions(site: Site, record_id: str) -> list[str]:  # noqa: F811
 
 async def until_no_blobs(site: Site) -> None:  # noqa: F811
     """The job deletes them within seconds."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while blobs(site):  # noqa: ASYNC110 - the job runs in the server's worker
             await asyncio.sleep(0.05)
 
@@ -187,10 +187,10 @@ async def _two_do_not_block_a_third(site: Site, head: bytes) -> None:  # noqa: F
             writer.write(start.encode() + b"Content-Type: multipart/form-data; boundary=B\r\n\r\n" + head + b"half")
             waiting.add(asyncio.create_task(reader.readline()))
             writers.append(writer)
-        refused, waiting = await asyncio.wait(waiting, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        refused, waiting = await asyncio.wait(waiting, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         assert [b" 429 " in task.result() for task in refused] == [True]
     assert (await upload(await site.client("reviewer"), "a.txt", b"x")).status_code == 201
-    ended = await asyncio.wait_for(asyncio.gather(*waiting), 10)
+    ended = await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE)
     assert [b" 408 " in line for line in ended] == [True] * 8
     assert (await upload(client, "a.txt", b"x")).status_code == 201
     for writer in writers:

@@ -11,7 +11,7 @@ from aliquot.platform.scan import Scanner, ScannerDown, TooLargeToScan
 from aliquot.platform.settings import Limits
 from tests.chat.conftest import seeded, seeded_urls  # noqa: F401 - fixtures
 from tests.chat.test_attachments import blobs, rows, until_no_blobs, upload
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.peers.clamd import EICAR, Clamd, clamd
 from tests.site import Seeded, Site, running_site
 
@@ -60,7 +60,7 @@ async def test_files_wait_in_quarantine_while_the_scanner_is_away(scanned: tuple
     await jobs.scan(attachment_id=good["id"], tries=0)  # still away: put off again
     assert (await scientist.get(f"/api/attachments/{good['id']}")).json()["state"] == "quarantined"
     async with clamd(peer):
-        async with asyncio.timeout(20):  # the worker of the site does it by itself
+        async with asyncio.timeout(PATIENCE):  # the worker of the site does it by itself
             while len(await audited(site, "attachment.scanned")) < 2:  # noqa: ASYNC110 - in its own time
                 await asyncio.sleep(0.1)
         await jobs.scan(attachment_id=good["id"], tries=0)
@@ -69,7 +69,7 @@ async def test_files_wait_in_quarantine_while_the_scanner_is_away(scanned: tuple
     assert (await scientist.get(f"/api/attachments/{good['id']}/download")).content == b"good words"
     found = await scientist.get(f"/api/attachments/{bad['id']}/download")
     assert (found.status_code, found.json()["code"]) == (422, "file_infected")
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while len(blobs(site)) > 2:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await scientist.delete(f"/api/attachments/{good['id']}")

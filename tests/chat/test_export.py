@@ -27,7 +27,7 @@ from aliquot.chat.export.pdf import pdf
 from aliquot.identity.rights import ROLE_PERMISSIONS
 from aliquot.kernel.clock import SystemClock
 from tests.chat.conftest import ask, hear
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.site import Seeded, Site, running_site
 
 HOSTILE = """# Hi
@@ -316,7 +316,7 @@ async def inbox(seeded_urls: Urls, seeded: Seeded, tmp_path: Path) -> AsyncItera
 
 async def settled(client: httpx2.AsyncClient, conversation: str, states: set[str]) -> list[dict[str, Any]]:
     """The deliveries of a conversation, once all are in one of `states`."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             found: list[dict[str, Any]] = (await client.get(f"/api/conversations/{conversation}/exports")).json()["items"]
             if {delivery["state"] for delivery in found} == states:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.chat.conftest import ask
+from tests.conftest import PATIENCE
 from tests.site import Site
 
 _HALF = b'"\\ud800"'  # half a surrogate pair: JSON can write it, UTF-8 cannot
@@ -64,7 +65,7 @@ async def test_a_stream_resumed_behind_the_end_of_a_run_ends(site: Site) -> None
     scientist = await site.client("scientist")
     heard = await ask(scientist, "Is PCR-02 ready?")
     for after in (len(heard.events), 2_000_000_000):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             answer = await scientist.get(f"/api/runs/{heard.run_id}/events", headers={"Last-Event-ID": str(after)})
         assert answer.status_code == 200
         assert "event:" not in answer.text

@@ -13,6 +13,7 @@ from sqlalchemy import update
 from aliquot.chat.sharing.tables import conversation_share
 from aliquot.chat.tables import message
 from tests.chat.conftest import ask, hear
+from tests.conftest import PATIENCE
 from tests.peers.models_server import ModelServer, ToolCall, Turn
 from tests.site import Site
 
@@ -282,11 +283,11 @@ async def test_open_streams_end_with_the_right_to_see_them(model_site: Site, mod
     run = await said(owner, conversation, "tell me a lot")
     assert await code(viewer, "POST", f"/api/runs/{run}/cancel") == (403, "not_your_run")
     watching = asyncio.create_task(hear(viewer, run))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while model_site.services.chat.events.listeners == 0:
             await owner.get(f"/api/runs/{run}")
     assert (await owner.delete(f"/api/conversations/{conversation}/share")).status_code == 204
-    async with asyncio.timeout(6):
+    async with asyncio.timeout(PATIENCE):
         heard = await watching
     assert heard.events[-1].kind == "error"
     assert heard.events[-1].data["code"] == "unknown_run"
@@ -297,6 +298,6 @@ async def test_open_streams_end_with_the_right_to_see_them(model_site: Site, mod
     if off.status_code != 200:
         off = await admin.delete(f"/api/admin/users/{model_site.people['scientist']}")
     assert off.status_code in (200, 204), off.text
-    async with asyncio.timeout(6):
+    async with asyncio.timeout(PATIENCE):
         heard = await watching
     assert heard.events[-1].data["code"] == "unauthenticated"

@@ -19,7 +19,7 @@ from sqlalchemy import update
 
 from aliquot.chat.attachments.tables import attachment
 from tests.chat.test_attachments import upload
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.documents import files
 from tests.faults.conftest import ServerProcess
 from tests.site import PASSWORD, Seeded, running_site
@@ -104,7 +104,7 @@ class _Answer(BaseHTTPRequestHandler):
         if self.server.status:
             self.do_GET()
         else:
-            self.server.closing.wait(30)
+            self.server.closing.wait(PATIENCE)
 
     def do_DELETE(self) -> None:
         self.do_GET()
@@ -217,7 +217,7 @@ def test_killed_while_a_file_goes_into_the_bucket_nothing_of_it_is_left(seeded_u
         shutil.copytree(seeded.keys, data / "keys")
         environment = {
             "DATABASE_URL_APP": seeded_urls.app, "DATABASE_URL_SEQUENCER": seeded_urls.sequencer,
-            "DATABASE_URL_READER": seeded_urls.reader, "BLOB_URL": BUCKET,
+            "DATABASE_URL_READER": seeded_urls.reader, "BLOB_URL": BUCKET, "ALIQUOT_LIMIT_DOCUMENT_SECONDS": str(PATIENCE),
         }  # fmt: skip
         server = ServerProcess(data, **environment)
         server.env |= bucket.env | {"AWS_ENDPOINT_URL": broken.url}
@@ -225,9 +225,9 @@ def test_killed_while_a_file_goes_into_the_bucket_nothing_of_it_is_left(seeded_u
         client = server.client()
         sending = threading.Thread(target=_until_killed, args=(client,))
         sending.start()
-        assert broken.asked.wait(30)
+        assert broken.asked.wait(PATIENCE)
         server.kill()
-        sending.join(30)
+        sending.join(PATIENCE)
         server.env["AWS_ENDPOINT_URL"] = bucket.env["AWS_ENDPOINT_URL"]
         server.start()
         again = client.post("/api/attachments", files={"file": ("large.pdf", LARGE)}, headers={"Idempotency-Key": "k"})

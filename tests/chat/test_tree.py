@@ -14,7 +14,7 @@ from aliquot.chat.tables import conversation, message
 from aliquot.kernel.clock import SystemClock
 from aliquot.kernel.ids import new_id
 from tests.chat.conftest import MODELS, ask, hear
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.peers.models_server import ModelServer, Turn
 from tests.site import Seeded, Site, running_site
 
@@ -186,7 +186,7 @@ async def test_deletion_while_streaming_and_its_undo(seeded_urls: Urls, seeded: 
         client = await site.client("scientist")
         made = (await client.post("/api/conversations/t/messages", json={"content": "q"})).json()
         watching = asyncio.create_task(hear(client, made["run_id"]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while "text_delta" not in (await client.get(f"/api/runs/{made['run_id']}/events", headers={"Accept": "application/json"})).text:
                 pass
         assert (await client.delete("/api/conversations/t")).status_code == 204

@@ -4,7 +4,6 @@ import asyncio
 import json
 
 import pytest
-from openai import AsyncOpenAI, NotFoundError
 
 from tests.chat.conftest import Heard, ask, hear, parse
 from tests.peers.models_server import ModelServer, ToolCall, Turn
@@ -174,6 +173,8 @@ async def test_cancel_keeps_what_was_said(model_site: Site, model_server: ModelS
 
 
 async def test_the_stock_openai_sdk_works(model_site: Site, model_server: ModelServer) -> None:
+    from openai import AsyncOpenAI, NotFoundError  # noqa: PLC0415 - slow import, for the worker that runs this only
+
     model_server.script(Turn(tool_calls=(STATUS,)), Turn(text="Idle."), Turn(text="Still idle."))
     scientist = await model_site.client("scientist")
     token = scientist.headers["Authorization"].removeprefix("Bearer ")

@@ -18,12 +18,12 @@ import httpx2
 import pytest
 
 from tests.chat.conftest import MODELS
-from tests.conftest import Cluster, Urls
+from tests.conftest import PATIENCE, Cluster, Urls
 from tests.peers.fixtures import model_host  # noqa: F401 - a fixture
 from tests.peers.models_server import ModelHost, ModelServer
 from tests.site import PASSWORD, Seeded, Site, running_site, seeded  # noqa: F401 - a fixture
 
-DEADLINE = 30.0
+DEADLINE = PATIENCE
 _SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
@@ -51,12 +51,12 @@ def _serving(urls: Urls, folder: Path, made: Seeded, **settings: Any) -> Iterato
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
     try:
-        assert started.wait(60)
+        assert started.wait(PATIENCE)
         assert found, f"the site did not start: {failed!r}"
         yield found[0]
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
+        thread.join(PATIENCE)
         loop.close()
 
 
@@ -358,10 +358,10 @@ class Terminal:
     async def interrupt_prompt(self, wanted: str) -> None:
         """Ctrl-C at a prompt, again while `wanted` does not come: between showing a prompt and listening to the keyboard,
         Python's readline does not notice a signal before the next key."""
-        for _ in range(6):
+        for _ in range(60):
             self.interrupt()
             try:
-                await self.expect(wanted, DEADLINE / 6)
+                await self.expect(wanted, DEADLINE / 60)
             except AssertionError:
                 if self.code is not None:
                     raise

@@ -1,4 +1,7 @@
-"""A real `aliquot serve` in a process of its own, on its own embedded database, that can be killed."""
+"""A real `aliquot serve` in a process of its own, on its own embedded database, that can be killed.
+
+The first start on a folder is that of the program; later starts and other commands are forks of a loaded one.
+"""
 
 import os
 import signal
@@ -14,7 +17,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.conftest import PATIENCE
+from tests.faults.forked import Forked
 from tests.peers.fixtures import model_host, model_server  # noqa: F401 - fixtures
+from tests.site import TLS
 
 PASSWORD = "correct horse battery"
 
@@ -24,9 +30,10 @@ class ServerProcess:
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self._kept = socket.socket()  # bound, never listening: the port stays this server's while it is down
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        self.port = self._kept.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         own = {
             "ALIQUOT_DATA_DIR": str(folder),
@@ -35,49 +42,55 @@ class ServerProcess:
             "ALIQUOT_SHUTDOWN_SECONDS": "1",
         }
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("ALIQUOT_", "DATABASE_"))} | own | env
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self.log = folder.parent / "server.log"
 
     def start(self) -> "ServerProcess":
         """Start and wait until it is healthy."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "aliquot.cli.main", "serve"], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.folder.parent,
-            )  # fmt: skip
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise AssertionError(f"the server ended: {self.log.read_text()[-2000:]}")
-            try:
-                if httpx2.get(f"{self.url}/api/health", timeout=2).status_code == 200:
-                    return self
-            except httpx2.HTTPError:
+        self.process = self._forked("serve", out=self.log, err=self.log) if self.folder.exists() else self._program("serve")
+        deadline = time.monotonic() + PATIENCE
+        with httpx2.Client(timeout=PATIENCE, verify=TLS) as client:
+            while time.monotonic() < deadline:
+                if self.process.poll() is not None:
+                    raise AssertionError(f"the server ended: {self.log.read_text()[-2000:]}")
+                try:
+                    if client.get(f"{self.url}/api/health").status_code == 200:
+                        return self
+                except httpx2.HTTPError:
+                    pass
                 time.sleep(0.05)  # polling a process that is starting
-        raise AssertionError(f"not healthy after 120 s: {self.log.read_text()[-2000:]}")
+        raise AssertionError(f"not healthy after {PATIENCE} s: {self.log.read_text()[-2000:]}")
+
+    def _program(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "aliquot.cli.main", *arguments]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder.parent)
+
+    def _forked(self, *arguments: str, out: Path, err: Path) -> Forked:
+        return Forked(arguments, env=self.env, cwd=self.folder.parent, out=out, err=err)
 
     def kill(self) -> None:
         """kill -9 of the server alone; its PostgreSQL stays."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
     def stop(self) -> int:
         """Ctrl-C."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another command of this installation."""
-        return subprocess.run(
-            [sys.executable, "-m", "aliquot.cli.main", *arguments], env=self.env, capture_output=True, text=True, timeout=60, check=False,
-            cwd=self.folder.parent,
-        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="aliquot-command-") as folder:
+            out, err = Path(folder) / "out", Path(folder) / "err"
+            code = self._forked(*arguments, out=out, err=err).wait(PATIENCE)
+            return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
 
     def client(self, role: str = "scientist") -> httpx2.Client:
-        client = httpx2.Client(base_url=self.url, timeout=30)
+        client = httpx2.Client(base_url=self.url, timeout=PATIENCE, verify=TLS)
         answer = client.post("/api/auth/login", json={"email": f"{role}@demo.lab", "password": PASSWORD})
         assert answer.status_code == 200, answer.text
         client.headers["Authorization"] = f"Bearer {answer.json()['token']}"
@@ -119,6 +132,6 @@ def _server(process: ServerProcess) -> Iterator[ServerProcess]:
     yield process
     if process.process is not None and process.process.poll() is None:
         process.stop()
-    else:  # killed: somebody has to stop the database
+    elif (process.folder / "pg" / "postmaster.pid").exists():  # killed: somebody has to stop the database
         process.start()
         process.stop()

@@ -10,6 +10,7 @@ import psycopg
 
 from aliquot.platform.postgres import SUPERUSER, EmbeddedPostgres
 from aliquot.platform.vault import Vault, load_root_key
+from tests.conftest import PATIENCE
 from tests.faults.conftest import ServerProcess
 from tests.faults.test_kill_server import ended, events
 
@@ -36,7 +37,7 @@ def superuser(server: ServerProcess) -> Iterator[psycopg.Connection[Any]]:
 
 
 def until(done: Any, what: str) -> Any:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if (found := done()) is not None:
             return found
@@ -68,7 +69,7 @@ def settled(client: httpx2.Client, plan_id: str) -> dict[str, Any]:
     return found
 
 
-def decide(client: httpx2.Client, plan: dict[str, Any], timeout: float = 30) -> httpx2.Response:
+def decide(client: httpx2.Client, plan: dict[str, Any], timeout: float = PATIENCE) -> httpx2.Response:
     body = {"decision": "approve", "approval_id": plan["approval"]["id"]}
     return client.post(f"/api/plans/{plan['id']}/decision", json=body, timeout=timeout)
 

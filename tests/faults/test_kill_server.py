@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.conftest import PATIENCE
 from tests.faults.conftest import ServerProcess
 from tests.peers.models_server import ModelServer, ToolCall, Turn
 
@@ -38,7 +39,7 @@ def with_model(server: ServerProcess, tmp_path: Path, model_server: ModelServer)
 
 def events(client: httpx2.Client, run_id: str, until: Any) -> list[dict[str, Any]]:
     """Poll a run's log until `until(events)`."""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + PATIENCE
     heard: list[dict[str, Any]] = []
     while time.monotonic() < deadline:
         page = client.get(f"/api/runs/{run_id}/events", params={"after": len(heard), "wait": 1}, headers={"accept": "application/json"})
@@ -78,7 +79,7 @@ def test_killed_before_the_first_text_the_step_is_repeated_once(with_model: Serv
     model_server.script(Turn(text="never heard", ttft=60), Turn(text="Second time."))
     client = with_model.client()
     run = client.post("/api/conversations/early/messages", json={"content": "Hello"}).json()["run_id"]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not model_server.requests and time.monotonic() < deadline:
         time.sleep(0.02)  # polling the peer
     with_model.kill()
@@ -126,7 +127,7 @@ def test_the_main_job_from_an_empty_folder_to_a_verified_export(first_server: Se
     client.post(f"/api/approvals/{asked['approval']['id']}/decision", json={"decision": "approve"})
     server.kill()
     server.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while client.get("/api/instruments/PCR-02/status").json()["state"] == "idle" and time.monotonic() < deadline:
         time.sleep(0.05)  # the continuing run was taken over by the second server
     assert client.get("/api/instruments/PCR-02/status").json()["state"] in ("warming_up", "running")
@@ -165,7 +166,7 @@ def test_sigterm_stops_the_server_and_its_database(server: ServerProcess) -> Non
     server.start()
     assert server.process is not None
     server.process.terminate()
-    assert server.process.wait(30) == 0
+    assert server.process.wait(PATIENCE) == 0
     assert not (server.folder / "pg" / "postmaster.pid").exists()
     server.start()
 
@@ -175,7 +176,7 @@ def test_a_database_that_goes_away_is_said_and_comes_back(server: ServerProcess)
     client = server.client()
     postmaster = int((server.folder / "pg" / "postmaster.pid").read_text().splitlines()[0])
     os.kill(postmaster, signal.SIGQUIT)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while (answer := client.get("/api/health")).status_code != 503 and time.monotonic() < deadline:
         time.sleep(0.05)  # polling a process that is going
     assert answer.json()["parts"]["database"]["status"] == "down"

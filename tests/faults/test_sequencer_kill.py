@@ -15,7 +15,7 @@ from aliquot.ledger.note import LogKey, TreeHead, load_log_key, parse_checkpoint
 from aliquot.ledger.sequencer import Sequencer
 from aliquot.platform.db import Database
 from aliquot.platform.vault import Vault
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.ledger.conftest import append, check_files, logged, tree_root, until
 
 _CHILD = Path(__file__).with_name("sequencer_child.py")
@@ -29,7 +29,7 @@ def child(urls: Urls, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
         yield process
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def killed(child: "subprocess.Popen[str]", step: int) -> bool:

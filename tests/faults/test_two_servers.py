@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.faults.conftest import ServerProcess
 from tests.peers.models_server import ModelServer, Turn
 from tests.peers.valkey import ValkeyProcess, valkey  # noqa: F401 - fixture
@@ -54,7 +54,7 @@ def opened(server: ServerProcess, token: str, conversation: str) -> ClientConnec
 
 def read(ws: ClientConnection, until: str, heard: list[dict[str, Any]]) -> None:
     while not heard or heard[-1]["type"] != until:
-        heard.append(json.loads(ws.recv(timeout=20)))
+        heard.append(json.loads(ws.recv(timeout=PATIENCE)))
 
 
 def numbers(heard: list[dict[str, Any]]) -> list[tuple[str, int]]:

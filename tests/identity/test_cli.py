@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from aliquot.cli import common
 from aliquot.cli.user import app
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.identity.conftest import House
 
 
@@ -80,7 +80,7 @@ async def test_a_refusal_is_a_sentence(house: House, user: User) -> None:
 async def test_as_a_process(house: House, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "aliquot.cli.main", "user", "add", "ada@demo.lab", "--role", "viewer"]
     done = await asyncio.to_thread(
-        lambda: subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=120)
+        lambda: subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
     )
     assert done.returncode == 0, done.stderr
     assert (await house.login("ada@demo.lab", done.stdout.strip().rpartition("One-time password: ")[2])).status_code == 200

@@ -20,7 +20,7 @@ from aliquot.ledger.note import LogKey
 from aliquot.ledger.sequencer import Sequencer
 from aliquot.platform.db import Database
 from aliquot.platform.vault import Vault
-from tests.conftest import ManualClock, Urls
+from tests.conftest import PATIENCE, ManualClock, Urls
 from tests.faults.tamper.judging import by_javascript, by_python
 from tests.ledger.conftest import append, untriggered
 
@@ -29,7 +29,7 @@ def verify(bundle: Path, *options: str) -> tuple[int, dict[str, Any]]:
     """The verifier as a third party runs it: another process that can import nothing of `aliquot`."""
     blocked = "import sys; sys.modules['aliquot'] = None; from aliquot_verify.cli import main; sys.exit(main())"
     command = [sys.executable, "-W", "error", "-c", blocked, str(bundle), "--json", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.stderr == ""
     return done.returncode, json.loads(done.stdout)
 

@@ -10,13 +10,14 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.chat.conftest import model_host, model_server, model_site  # noqa: F401 - fixtures
-from tests.site import Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
+from tests.conftest import PATIENCE
+from tests.site import TLS, Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 
 
 @asynccontextmanager
 async def client_of(at: Site, token: str, mode: str = "auto", **options: Any) -> AsyncIterator[Client]:
     async with (
-        httpx2.AsyncClient(headers={"Authorization": token}, timeout=30) as http,
+        httpx2.AsyncClient(headers={"Authorization": token}, timeout=PATIENCE, verify=TLS) as http,
         Client(streamable_http_client(f"{at.url}/mcp", http_client=http), mode=mode, **options) as client,
     ):
         yield client

@@ -17,7 +17,7 @@ import pytest
 from aliquot.platform.mcp_settings import McpServer, McpTool
 from aliquot.platform.settings import Settings
 from tests.chat.conftest import MODELS, hear
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.peers.models_server import ModelServer, ToolCall, Turn
 from tests.site import Seeded, running_site
 
@@ -52,7 +52,7 @@ async def http_peer(folder: Path, **tools: dict[str, Any]) -> AsyncIterator[tupl
     )
     try:
         assert process.stdout is not None
-        port = int(await asyncio.wait_for(process.stdout.readline(), 60))
+        port = int(await asyncio.wait_for(process.stdout.readline(), PATIENCE))
         yield peer, f"http://127.0.0.1:{port}/mcp"
     finally:
         if process.returncode is None:

@@ -12,7 +12,7 @@ import mcp_types as wire
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.mcp.conftest import api_key, client_of, data
 from tests.site import Seeded, Site, running_site
 
@@ -195,7 +195,7 @@ def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 async def test_hostile_requests_are_refused_as_the_specification_says(site: Site) -> None:
     scientist = await site.client("scientist")
     token = str(scientist.headers["Authorization"])
-    http = httpx2.AsyncClient(base_url=site.url, timeout=30)
+    http = httpx2.AsyncClient(base_url=site.url, timeout=PATIENCE)
     good = {
         "Authorization": token, "Accept": "application/json, text/event-stream", "Content-Type": "application/json",
         "MCP-Protocol-Version": "2025-11-25",

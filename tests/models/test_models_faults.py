@@ -21,6 +21,7 @@ from aliquot.models.errors import (
     UnknownModel,
 )
 from aliquot.platform.settings import Settings
+from tests.conftest import PATIENCE
 from tests.models.asking import ask, collect, done_of, events_of, notices, text_of, until
 from tests.models.conftest import Bench
 from tests.peers.models_server import Turn
@@ -123,7 +124,7 @@ async def test_a_stream_broken_before_any_text_is_repeated(bench: Bench, provide
 async def test_silence_is_a_timeout_not_an_endless_wait(bench: Bench, provider: str) -> None:
     bench.server.script(Turn(text="a b c d e f", hang_after=4))
     api = bench.api(bench.model(provider=provider, idle_seconds=0.3, price_per_million_tokens=PRICE))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ProviderInterrupted):
             await events_of(api, ask())
 
@@ -187,7 +188,7 @@ async def test_a_long_table_is_not_taken_for_a_loop(bench: Bench) -> None:
 async def test_closing_the_iterator_ends_the_providers_call(bench: Bench, provider: str, events_with_the_first_word: int) -> None:
     bench.server.default = lambda body: Turn(text="a b c", hang_after=events_with_the_first_word)
     api = bench.api(bench.model(provider=provider, idle_seconds=60, price_per_million_tokens=PRICE))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         async with aclosing(api.stream(ask())) as stream:
             async for event in stream:
                 if isinstance(event, TextDelta):

@@ -4,10 +4,8 @@ stream is what they assemble from it, however the bytes are cut."""
 import json
 from typing import Any
 
-import anthropic
 import boto3
 import httpx2
-import openai
 import pytest
 from botocore.config import Config
 from botocore.eventstream import EventStreamBuffer
@@ -61,6 +59,8 @@ def summary(deltas: list[Delta]) -> tuple[str, str, list[str]]:
 
 def openai_judge(stream: bytes) -> Any:
     """What the OpenAI SDK accumulates from the recorded stream."""
+    import openai  # noqa: PLC0415 - slow import, for the worker that runs this only
+
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, content=stream, headers={"content-type": "text/event-stream"}))
     with openai.OpenAI(api_key="x", base_url="http://judge/v1", http_client=httpx2.Client(transport=transport), max_retries=0) as client:
         options = {"stream_options": {"include_usage": True}}
@@ -71,6 +71,8 @@ def openai_judge(stream: bytes) -> Any:
 
 def anthropic_judge(stream: bytes) -> Any:
     """What the Anthropic SDK accumulates from the recorded stream."""
+    import anthropic  # noqa: PLC0415 - slow import, for the worker that runs this only
+
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, content=stream, headers={"content-type": "text/event-stream"}))
     http = httpx2.Client(transport=transport)
     with (
@@ -151,6 +153,9 @@ def _line(frame: bytes) -> bytes:
 
 
 def test_the_sdks_read_the_fake_provider_over_http(model_server: ModelServer) -> None:
+    import anthropic  # noqa: PLC0415 - slow import, for the worker that runs this only
+    import openai  # noqa: PLC0415
+
     model_server.script(*[Said(text="Hello there.", tool_calls=CALLS)] * 2)
     with openai.OpenAI(api_key="x", base_url=model_server.openai_url, max_retries=0) as client:
         assert [m.id for m in client.models.list()] == ["fake"]
@@ -219,6 +224,8 @@ def test_constrained_replies_become_text_or_a_tool_use_at_every_cut(name: str) -
 async def test_an_azure_deployment_is_asked_as_the_official_client_asks(
     bench: Bench, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import openai  # noqa: PLC0415 - slow import, for the worker that runs this only
+
     monkeypatch.setenv("AZURE_KEY", "azure-secret")
     monkeypatch.setenv("OPENAI_API_KEY", "must not leave")
     place = {"base_url": model_server.url, "api_version": "2024-10-21", "model": "lab-gpt", "api_key_env": "AZURE_KEY"}

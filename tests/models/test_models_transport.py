@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from aliquot.models.providers.transport import LeanTransport, client_for
+from tests.conftest import PATIENCE
 from tests.models.asking import until
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]]
@@ -121,7 +122,7 @@ async def test_a_broken_body_nonsense_and_endless_headers_are_protocol_errors(se
 async def test_silence_is_a_read_timeout_before_and_within_the_body(server: Server) -> None:
     for raw in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nsome"):
         server.handler = answer(raw)
-        async with client_for(server.url, httpx2.Timeout(5, read=0.2)) as client, asyncio.timeout(5):
+        async with client_for(server.url, httpx2.Timeout(5, read=0.2)) as client, asyncio.timeout(PATIENCE):
             with pytest.raises(httpx2.ReadTimeout):
                 await client.get(server.url)
 
@@ -151,7 +152,7 @@ async def test_leaving_a_stream_early_drops_the_connection(server: Server) -> No
             async for data in response.aiter_raw():
                 assert data.startswith(b"one")
                 break
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), PATIENCE)
 
 
 async def test_a_connection_the_server_closed_meanwhile_is_not_used_again(server: Server) -> None:

@@ -10,6 +10,7 @@ import pytest
 from aliquot.platform.bus import Bus
 from aliquot.platform.link import ValkeyLink
 from aliquot.platform.settings import SettingsError
+from tests.conftest import PATIENCE
 from tests.peers.valkey import ValkeyProcess, valkey  # noqa: F401 - fixture
 
 
@@ -113,7 +114,7 @@ async def test_a_link_to_nowhere_keeps_trying_quietly(tmp_path: Path) -> None:
 async def _settled(sender: Bus[str], heard: list[str], channel: str = "x") -> None:
     """Subscribing takes a moment: until a probe arrives."""
     before = len(heard)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while len(heard) == before:
             sender.carry(channel, b"?")
             await asyncio.sleep(0.01)

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from aliquot.platform.arrays import Blobs, Ints, Texts, Uuids
 from aliquot.platform.db import Database, DatabaseUnavailable, sqlalchemy_url
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 
 _metadata = sa.MetaData()
 _thing = sa.Table(
@@ -115,7 +115,7 @@ async def test_a_commit_larger_than_the_sockets_buffer_is_answered(database: Dat
 
     500 streams stood still: the writer of run events commits their first events in one statement.
     """
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         found = await database.alone(sa.text("SELECT length(CAST(:large AS text))"), {"large": "x" * size})
     assert found.scalar() == size
 
@@ -133,7 +133,7 @@ async def test_a_cancelled_caller_stops_its_statement(urls: Urls, database: Data
             return int(await tx.scalar(active))
 
     task = asyncio.create_task(long())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while await running() == 0:  # noqa: ASYNC110 - another session's state: only asking tells
             await asyncio.sleep(0.01)
         task.cancel()
@@ -188,7 +188,7 @@ async def test_busy_connections_that_the_server_closes_never_wait_for_ever(urls:
         async with database.begin() as tx:
             await tx.scalar(kill)
     ending = True
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*tasks)
     await busy.close()
 

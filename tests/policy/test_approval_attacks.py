@@ -32,6 +32,7 @@ from aliquot.policy.errors import (
     TooManyDecisions,
     TooManyPending,
 )
+from tests.conftest import PATIENCE
 from tests.policy.conftest import ARGUMENTS, PASSWORD, PREVIEW, START_RUN, STOP_RUN, World, query, verify
 
 FOREIGN = {"foreign_run": True}
@@ -264,7 +265,7 @@ async def test_of_many_parallel_executions_one_begins(world: World) -> None:
 async def test_of_a_thousand_parallel_decisions_one_wins(world: World, urls: Any) -> None:
     scientist = world.person("scientist")
     asked = await world.ask(query(scientist))
-    world.db = Database(urls.app, pool_size=30, wait_seconds=60)  # a thousand waiters, on a busy test machine
+    world.db = Database(urls.app, pool_size=30, wait_seconds=PATIENCE)  # a thousand waiters, on a busy test machine
     choices = ["approve", "reject"]
     results = await asyncio.gather(*(world.decide(scientist, asked, choices[n % 2]) for n in range(1_000)), return_exceptions=True)
     winners = [result for result in results if isinstance(result, Approval)]

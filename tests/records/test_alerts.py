@@ -17,7 +17,7 @@ from aiosmtpd.controller import Controller
 from aliquot.platform.settings import SettingsError, load_settings
 from aliquot.records.alerts.rules import happened
 from tests.chat.test_export import Inbox
-from tests.conftest import ManualClock, Urls
+from tests.conftest import PATIENCE, ManualClock, Urls
 from tests.site import PASSWORD, Seeded, Site, running_site, seeded, seeded_urls  # noqa: F401 - fixtures
 
 SIGN = "/api/records/protocol/PCR-STD-35/signatures"
@@ -40,7 +40,7 @@ async def watched(urls: Urls, folder: Path, seeded: Seeded, port: int, **more: A
 
 async def until(site: Site, holds: Callable[[], Awaitable[bool]]) -> None:
     """Look through the log as the loop does every 10 s, until it holds."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not await holds():
             await site.services.alerts.look()
             await asyncio.sleep(0.05)  # polling the sequencer and the worker

@@ -17,7 +17,7 @@ import pytest
 from aliquot.platform.blobs import StorageUnavailable
 from aliquot_verify.archive import judge_archive
 from tests.chat.conftest import ask
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.site import PASSWORD, Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 
 WHY = {"reason": "a new rule", "password": PASSWORD}
@@ -27,7 +27,7 @@ VERIFY = str(Path(sys.executable).with_name("aliquot-verify"))
 
 def verified(path: Path, vkey: str | None = None) -> tuple[int, str]:
     given = [VERIFY, "document", str(path), *(["--vkey", vkey] if vkey else [])]
-    done = subprocess.run(given, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(given, capture_output=True, text=True, timeout=PATIENCE, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from aliquot.ledger.note import LogKey
 from aliquot_verify.faults import Fault
 from aliquot_verify.verify import Report
+from tests.conftest import PATIENCE
 from tests.verify.conftest import Forge, event
 
 Judge = Callable[..., Report]
@@ -190,7 +191,7 @@ def test_damage_anywhere_in_the_archive_is_answered(judge: Judge, key: LogKey, d
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """As installed, without network or database."""
     program = Path(sys.executable).with_name("aliquot-verify")
-    return subprocess.run([str(program), *arguments], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([str(program), *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def test_the_command(key: LogKey, tmp_path: Path) -> None:

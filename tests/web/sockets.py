@@ -13,6 +13,7 @@ import websockets
 
 from aliquot.chat.sharing.tables import conversation_share, conversation_share_person
 from aliquot.kernel.ids import new_id
+from tests.conftest import PATIENCE
 from tests.site import Site
 
 Frame = dict[str, Any]
@@ -36,7 +37,7 @@ class Socket:
     async def next(self, *skip: str) -> Frame:
         """The next frame that is none of `skip`."""
         while True:
-            frame: Frame = json.loads(await asyncio.wait_for(self.raw.recv(), 20))
+            frame: Frame = json.loads(await asyncio.wait_for(self.raw.recv(), PATIENCE))
             self.heard.append(frame)
             if frame["type"] not in skip:
                 return frame

