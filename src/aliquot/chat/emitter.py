@@ -1,8 +1,9 @@
-"""Run events on their way: sequence numbers, coalescing of deltas, one shared writer per process, fan-out after the commit.
+"""Run events on their way: sequence numbers, the beat answers are read at, one shared writer per process, fan-out after the commit.
 
-Deltas are coalesced before they get a number: the first at once, then every 30 ms. The writer commits whatever all runs of
-the process have ready in one insert, then fans out exactly those bytes (DESIGN §4). A kill between commit and fan-out loses
-nothing: watchers read the log.
+Deltas are coalesced before they get a number: the first at once, then at the writer's beat, 30 ms when few runs are answered and up to
+100 ms when many are (ADR 9). Between beats what a provider sends stays in its connection: it is decoded, numbered, stored and sent as
+one piece. The writer commits whatever all runs of the process have ready in one insert, then fans out exactly those bytes (DESIGN §4).
+A kill between commit and fan-out loses nothing: watchers read the log.
 """
 
 import asyncio
@@ -22,7 +23,8 @@ from aliquot.platform.db import Database, DatabaseUnavailable, Transaction
 
 log = structlog.get_logger(__name__)
 
-_COALESCE_SECONDS = 0.03
+_LEAST_BEAT, _MOST_BEAT, _BEAT_PER_RUN = 0.03, 0.1, 0.002
+"""Seconds between commits of pieces of answers: this much for each run that is being answered, within these bounds."""
 _PENDING_MAX = 5_000
 _RECENT_MAX = 8
 _RETRIES = (0.1, 0.3, 1.0, 2.0, 4.0)
@@ -42,7 +44,11 @@ class RunEventWriter:
         self._lost: set[uuid.UUID] = set()
         self._recent: dict[uuid.UUID, list[StoredEvent]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._flushed_at = float("-inf")
+        self._piece_at = 0.0
+        """When the loop's time is this, a piece may be committed without anything urgent."""
+        self._beat: asyncio.Event | None = None
+        self._beat_seconds = _LEAST_BEAT
+        self._waiting = 0
 
     async def work(self) -> None:
         """Write until cancelled; what is pending at the cancellation is written first."""
@@ -57,7 +63,7 @@ class RunEventWriter:
     def enqueue(self, event: SealedEvent, *, urgent: bool) -> "asyncio.Future[None]":
         """Hand over one event; the future resolves when it is committed and fanned out.
 
-        What is not urgent (a later piece of an answer) waits for the next commit, at most 30 ms after the last one, so that all
+        What is not urgent (a later piece of an answer) waits for the next commit, at most a beat after the last one, so that all
         runs of the process share it: a commit per piece would cost ten times the rest of its way.
         """
         if self._batch is None:
@@ -67,9 +73,26 @@ class RunEventWriter:
         if urgent:
             self._wake.set()
         elif self._timer is None and not self._wake.is_set():
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(loop.time(), self._flushed_at + _COALESCE_SECONDS), self._wake.set)
+            self._timer = asyncio.get_running_loop().call_at(self._piece_at, self._wake.set)
         return self._batch
+
+    async def beat(self) -> None:
+        """Wait until pieces of answers are committed the next time: what is enqueued right after this goes with them."""
+        if self._beat is None:
+            self._beat = asyncio.Event()
+            asyncio.get_running_loop().call_at(self._piece_at, self._strike)
+        self._waiting += 1
+        try:
+            await self._beat.wait()
+        finally:
+            self._waiting -= 1
+
+    def _strike(self) -> None:
+        self._beat_seconds = min(_MOST_BEAT, max(_LEAST_BEAT, self._waiting * _BEAT_PER_RUN))
+        self._piece_at = 0.0  # now: what the runs read at this beat is committed with it
+        beat, self._beat = self._beat, None
+        if beat is not None:
+            beat.set()
 
     @property
     def crowded(self) -> bool:
@@ -127,7 +150,7 @@ class RunEventWriter:
             self._timer = None
         if batch is None:
             return
-        self._flushed_at = asyncio.get_running_loop().time()
+        self._piece_at = asyncio.get_running_loop().time() + self._beat_seconds
         try:
             committed = await self._commit(events)
             self.fan_out(committed)
@@ -173,39 +196,32 @@ class RunEmitter:
         self._subject = subject
         self._seq = last_seq
         self._prefix = f'{{"run_id":"{run_id}","seq":'.encode()
-        self._buffer: list[str] = []
-        self._buffer_kind: type[TextDelta] | type[Thinking] = TextDelta
-        self._last_delta = float("-inf")
-        self._timer: asyncio.TimerHandle | None = None
+        self._pieces = 0
         self._newest: asyncio.Future[None] | None = None
 
     def emit(self, event: RunEvent) -> None:
         """Send `event` after everything emitted before it."""
-        self._flush_buffer()
-        self._send(event)
+        self._send(event, urgent=True)
 
     def text(self, text: str) -> None:
-        """A piece of the answer."""
-        self._delta(TextDelta, text)
+        """A piece of the answer. `pace` before the next one."""
+        self._piece(TextDelta(text=text))
 
     def thinking(self, text: str) -> None:
-        """A piece of reasoning."""
-        self._delta(Thinking, text)
+        """A piece of reasoning. `pace` before the next one."""
+        self._piece(Thinking(text=text))
 
     async def settle(self) -> None:
         """Wait until everything emitted is committed. Raises LeaseLost, or the Problem that kept the writer from it."""
-        self._flush_buffer()
         if self._newest is not None:
             await asyncio.shield(self._newest)
         self.check()
 
-    @property
-    def crowded(self) -> bool:
-        """The writer is behind (the database is slow or away): `pace`."""
-        return self._writer.crowded
-
     async def pace(self) -> None:
-        """Wait while the writer is behind: bounds memory."""
+        """Wait until the next piece of the answer is worth reading; while the database is slow or away, until the writer has caught up,
+        which bounds memory."""
+        if self._pieces > 1:  # a short answer does not wait for its end
+            await self._writer.beat()
         while self._writer.crowded:
             await self.settle()
 
@@ -226,32 +242,12 @@ class RunEmitter:
 
         tx.after_commit(committed)
 
-    def _delta(self, kind: type[TextDelta] | type[Thinking], text: str) -> None:
-        if not text:
-            return
-        if self._buffer and self._buffer_kind is not kind:
-            self._flush_buffer()
-        self._buffer_kind = kind
-        self._buffer.append(text)
-        loop = asyncio.get_running_loop()
-        due = self._last_delta + _COALESCE_SECONDS
-        if loop.time() >= due:
-            self._flush_buffer()
-        elif self._timer is None:
-            self._timer = loop.call_at(due, self._flush_buffer)
+    def _piece(self, delta: TextDelta | Thinking) -> None:
+        if delta.text:
+            self._pieces += 1
+            self._send(delta, urgent=self._pieces == 1)
 
-    def _flush_buffer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._buffer:
-            text = "".join(self._buffer)
-            self._buffer.clear()
-            first = self._last_delta == float("-inf")
-            self._last_delta = asyncio.get_running_loop().time()
-            self._send(self._buffer_kind(text=text), urgent=first)
-
-    def _send(self, event: RunEvent, *, urgent: bool = True) -> None:
+    def _send(self, event: RunEvent, *, urgent: bool) -> None:
         self._newest = self._writer.enqueue(self._seal(event), urgent=urgent)
 
     def _seal(self, event: RunEvent) -> SealedEvent:

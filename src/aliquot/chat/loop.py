@@ -120,19 +120,19 @@ class AgentLoop:
                 if isinstance(event, TextDelta):
                     # Text of a later step starts a paragraph of its own.
                     turn.say("\n\n" + event.text if said and len(turn.said) == said else event.text)
-                    if turn.emitter.crowded:
-                        await turn.emitter.pace()
-                    turn.emitter.check()
+                elif isinstance(event, ThinkingDelta):
+                    turn.emitter.thinking(event.text)
                 elif isinstance(event, ModelDone):
                     return await self._answered(turn, n, attempts, event)
                 else:
                     self._show(turn, event)
+                    continue
+                await turn.emitter.pace()
+                turn.emitter.check()
         raise AssertionError("a model stream ends with ModelDone or raises")
 
-    def _show(self, turn: Turn, event: ThinkingDelta | ToolUseStart | ToolUseDone | Notice) -> None:
-        if isinstance(event, ThinkingDelta):
-            turn.emitter.thinking(event.text)
-        elif isinstance(event, ToolUseStart):
+    def _show(self, turn: Turn, event: ToolUseStart | ToolUseDone | Notice) -> None:
+        if isinstance(event, ToolUseStart):
             turn.emitter.emit(ToolCallStart(call_id=event.call_id, name=event.name))
         elif isinstance(event, Notice) and event.text not in turn.told:
             if event.code in FILE_NOTICES:
