@@ -52,9 +52,10 @@ class Sequencer:
         files_seconds: float = 1.0,
         batch: int = 2_000,
     ) -> None:
-        """`database` is a pool of the login `aliquot_sequencer`. `interval_seconds` apart at least, checkpoints follow new
-        events; `poll_seconds` is how long events of other processes wait when nobody calls `wake`; the files follow at
-        `files_seconds` apart, because each of them costs an fsync that commits have to wait for."""
+        """`database` is a pool of the login `aliquot_sequencer`. Checkpoints follow new events by `interval_seconds`: what comes
+        meanwhile shares them, and whoever recorded an event goes on first; `poll_seconds` is how much longer events of other processes
+        wait, for which nobody calls `wake`; the files follow at `files_seconds` apart, because each of them costs an fsync that
+        commits have to wait for."""
         self._database = database
         self._files = files
         self._key = key
@@ -114,10 +115,10 @@ class Sequencer:
                     await self._rest()
 
     async def _rest(self) -> None:
-        await asyncio.sleep(self._interval)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._poll):
                 await self._woken.wait()
+        await asyncio.sleep(self._interval)
 
     async def _elected(self, conn: Connection) -> bool:
         async with conn.begin() as tx:
