@@ -24,7 +24,7 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.driver import Stream, percentile, watch
+from benchmarks.driver import Reads, Stream, percentile, watch
 from benchmarks.load_watch import database_of, sample
 
 ROOT = Path(__file__).parent.parent
@@ -305,22 +305,17 @@ def _reads() -> list[dict[str, Any]]:
 
         async def load(rate: int, seconds: int) -> list[float]:
             times: list[float] = []
-            async with httpx2.AsyncClient(
-                base_url=f"http://127.0.0.1:{site.port}",
-                headers={"authorization": f"Bearer {site.token}"},
-                timeout=120,
-                limits=httpx2.Limits(max_connections=200),
-            ) as client:
+            reads = Reads(site.port, "/api/instruments", {"authorization": f"Bearer {site.token}"})
 
-                async def one(due: float) -> None:
-                    await asyncio.sleep(max(0, due - time.monotonic()))
-                    started_at = time.monotonic()
-                    answer = await client.get("/api/instruments")
-                    assert answer.status_code == 200
-                    times.append((time.monotonic() - started_at) * 1000)
+            async def one(due: float) -> None:
+                await asyncio.sleep(max(0, due - time.monotonic()))
+                started_at = time.monotonic()
+                await reads.get()
+                times.append((time.monotonic() - started_at) * 1000)
 
-                begin = time.monotonic()
-                await asyncio.gather(*(one(begin + i / rate) for i in range(rate * seconds)))
+            begin = time.monotonic()
+            await asyncio.gather(*(one(begin + i / rate) for i in range(rate * seconds)))
+            reads.close()
             return times
 
         asyncio.run(load(50, 2))
