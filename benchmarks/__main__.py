@@ -24,6 +24,8 @@ def main(wanted: list[str]) -> None:
     if wanted[:1] in (["load"], ["rooms"]):
         importlib.import_module(f"benchmarks.{wanted[0]}").main(wanted[1:])
         return
+    if unknown := [name for name in wanted if name not in MODULES]:
+        sys.exit(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(MODULES)}, and load and rooms with --help of their own")
     rows: list[dict[str, Any]] = []
     began = time.monotonic()
     for name in wanted or MODULES:
