@@ -134,13 +134,13 @@ async def session_chat(request: Request, services: ServicesDep, person: Person, 
     ask = await _parse(request, Ask)
     limits = services.settings.limits
     async with services.db.begin() as tx:
-        await services.limiter.hit(tx, f"chat-address:{address_of(request)}", limits.chat_per_address_per_minute, 60)
-        await services.limiter.hit(tx, CHAT_TOTAL, limits.chat_total_per_minute, 60)
         start = _start(services, person, ask, "session", key, max_chars=limits.session_message_chars)
         started = await services.chat.runs.start(tx, start)
-        # By the conversation, not by what the caller calls it: one session has one count under all its names. What is refused here
-        # is rolled back with everything above.
+        # Counted last, what most people share at the very end: others wait from there to the commit. What is refused is rolled back
+        # with everything above. By the conversation, not by what the caller calls it: one session has one count under all its names.
         await services.limiter.hit(tx, f"chat-session:{started.conversation_id}", limits.chat_per_session_per_hour, 3_600)
+        await services.limiter.hit(tx, f"chat-address:{address_of(request)}", limits.chat_per_address_per_minute, 60)
+        await services.limiter.hit(tx, CHAT_TOTAL, limits.chat_total_per_minute, 60)
     return stream(services.chat, started.run_id, _encoder(request, "session"), reader=person)
 
 

@@ -87,7 +87,6 @@ class RunService:
         fingerprint = content_hash([*parts, *map(str, request.attachments)])
         if key is not None and (repeated := await self._repeated(tx, key, fingerprint)) is not None:
             return repeated
-        await self._limit(tx, principal, "run", self._limits.run_starts_per_minute)
         conversation = await self._conversations.open_or_create(tx, principal, request.conversation, request.kind, text)
         parent_id = await self._parent(tx, conversation, request)
         user_message_id, at = new_id(), self._clock.now()
@@ -98,6 +97,7 @@ class RunService:
         )  # fmt: skip
         if meta:
             await self._files.bind_new(tx, principal, user_message_id, request.attachments)
+        await self._limit(tx, principal, "run", self._limits.run_starts_per_minute)
         values = self._row(principal, conversation.id, "chat") | {
             "user_message_id": user_message_id, "model": request.model, "idempotency_key": key, "request_sha256": fingerprint,
             "dashboard": request.dashboard,
@@ -121,8 +121,8 @@ class RunService:
         fingerprint = content_hash([str(request.message_id), request.model])
         if key is not None and (repeated := await self._repeated(tx, key, fingerprint)) is not None:
             return repeated
-        await self._limit(tx, principal, "run", self._limits.run_starts_per_minute)
         conversation, question_id = await self._tree.ask_again(tx, request)
+        await self._limit(tx, principal, "run", self._limits.run_starts_per_minute)
         values = self._row(principal, conversation.id, "chat") | {
             "user_message_id": question_id, "model": request.model, "idempotency_key": key, "request_sha256": fingerprint,
         } | await self._runs.asked_with(tx, conversation.id, question_id)  # fmt: skip
@@ -316,6 +316,7 @@ class RunService:
         return text
 
     async def _limit(self, tx: Transaction, principal: Principal, what: str, per_minute: int) -> None:
+        """Count the start. Late, and after the conversation everywhere: other starts of this person wait from here to the commit."""
         if self._executor.closing:
             raise ShuttingDown
         await self._limiter.hit(tx, f"{what}:{principal.id}", per_minute, 60)
