@@ -23,7 +23,7 @@ from aliquot.platform.db import Database, DatabaseUnavailable, Transaction
 
 log = structlog.get_logger(__name__)
 
-_LEAST_BEAT, _MOST_BEAT, _BEAT_PER_RUN = 0.03, 0.1, 0.002
+_LEAST_BEAT, _MOST_BEAT, _BEAT_PER_RUN = 0.03, 0.1, 0.004
 """Seconds between commits of pieces of answers: this much for each run that is being answered, within these bounds."""
 _PENDING_MAX = 5_000
 _RECENT_MAX = 8
