@@ -68,8 +68,13 @@ async def test_runs_by_their_number_and_a_yes_or_a_no_first(site: Site) -> None:
         ("Which instruments are free?", "4 instruments; 2 free"),
         ("Are PCR-02 and CENT-04 free?", "Yes, PCR-02 is idle"),
         ("Is PCR-02 calibrated?", "I am not sure what you mean"),
+        ("How much buffer is left on HPLC-03?", "I am not sure what you mean"),
     ):
         assert (await ask(scientist, question)).text.startswith(begins), question
+    for question in ("Who started the run on HPLC-03?", "How much is left on HPLC-03?", "How much time is left on the HPLC?"):
+        said = (await ask(scientist, question)).text
+        assert f"Run {number} (HPLC-GRAD-10, started by {going['operator']})" in said, question
+        assert "and ends about" in said, question
     refused = await ask(viewer, "Can I start PCR-STD-35 on PCR-02?")
     assert refused.text.startswith("No, your role may not start runs; PCR-02 is idle.")
 

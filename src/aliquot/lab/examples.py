@@ -48,7 +48,9 @@ STATUS: tuple[Example, ...] = (
         When does the run on HPLC-03 end? | What is the progress of HPLC-03? | How far is HPLC-03? | How much longer does HPLC-03 run? |
         How much longer will HPLC-03 need? | Time left on HPLC-03 | Remaining time of HPLC-03 | How many hours until HPLC-03 is done? |
         Is HPLC-03 almost done? | Has HPLC-03 completed its run? | Will HPLC-03 be done soon? | Who is running something on HPLC-03 now? |
-        Who occupies HPLC-03? | When is the run on HPLC-03 done? | Is the run on HPLC-03 done?
+        Who occupies HPLC-03? | When is the run on HPLC-03 done? | Is the run on HPLC-03 done? |
+        Who started the run on HPLC-03? | Whose run is on HPLC-03? | How much is left on HPLC-03? | How much time is left on HPLC-03? |
+        How much is left of the run on HPLC-03? | How many minutes are left on HPLC-03?
         """,
     ),
     *_asked({"instrument": "HPLC"}, "Is the HPLC busy?\nhow far along is the HPLC\nis our HPLC still busy\nhow is the HPLC today"),
@@ -307,10 +309,9 @@ START: tuple[Example, ...] = (
         """,
     ),
     *_asked(
-        {"instrument": "HPLC-03", "protocol": "HPLC-GRAD-10"}, "Run the protocol HPLC-GRAD-10 on HPLC-03\nStart HPLC-GRAD-10 on HPLC-03"
-    ),
-    *_asked(
-        {"instrument": "HPLC-03", "protocol": "HPLC-GRAD-10"}, "I want to run HPLC-GRAD-10 on HPLC-03\nbegin the HPLC-GRAD-10 on HPLC-03"
+        {"instrument": "HPLC-03", "protocol": "HPLC-GRAD-10"},
+        "Run the protocol HPLC-GRAD-10 on HPLC-03\nStart HPLC-GRAD-10 on HPLC-03\n"
+        "I want to run HPLC-GRAD-10 on HPLC-03\nbegin the HPLC-GRAD-10 on HPLC-03",
     ),
     *_asked(
         {"instrument": "thermocycler", "protocol": "PCR-STD-35"},

@@ -103,6 +103,10 @@ _TIME = re.compile(
     )
     + r"(?!\w{2})"
 )  # fmt: skip
+_AMOUNT = re.compile(
+    rf"\bhow (?:much|many) (?!(?:time|longer|more|{_SPANS}|is|are|of|remains?)\b)(?:[a-z]+ ){{1,3}}"
+    r"(?:(?:is|are) (?:left|remaining)|remains?)\b"
+)
 _PERSON = re.compile(
     r"(?<!for )\b(?:my|mine)\b(?! (?:lab|team))|\b(?:did|have|had) i\b|\bi (?:ran|started|made|did)\b|\bby (?!the |an? )[a-z]+\b"
 )
@@ -164,6 +168,11 @@ def looks_injected(text: str) -> bool:
 def has_condition(text: str) -> bool:
     """Wants something only if or when something else is so."""
     return _CONDITION.search(text) is not None
+
+
+def asks_for_an_amount(text: str) -> bool:
+    """`how much buffer is left`: what is used up is not on record; `how much time is left` is, and `how much is left` of a run."""
+    return _AMOUNT.search(text) is not None
 
 
 def wants_notice(text: str) -> bool:

@@ -39,6 +39,8 @@ def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling, *, un
     if any(ord(character) > 0x24F and character.isalpha() and character not in "µμα-ω" for character in reading.text):
         gates.append(Gate(UNLIKELY, "another script"))
     gates += _about_nothing(reading, masked, reads=tool.effect == "read", unnamed=unnamed)
+    if forms.asks_for_an_amount(masked):
+        gates.append(Gate(UNLIKELY, "asks how much of something is left, other than time"))
     if forms.wants_notice(reading.text):
         gates.append(Gate(UNLIKELY, "wants to be told later, not now"))
     if re.match(r"(?:please |now )*(?:do not|don't|dont|never|stop) (?:show|list|tell|give|display)", reading.text):

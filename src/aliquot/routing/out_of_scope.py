@@ -224,6 +224,7 @@ save {protocol} under another name | share {protocol} with the team | print {pro
 export the runs as csv | send the runs of {instrument} to anna | mail me the history of {instrument} | tell me when {instrument} is done |
 alert me as soon as {instrument} is free | wake me when {run} ends | block {instrument} for me tomorrow |
 put me on the waiting list for {instrument} | book a slot on {instrument} | cancel my booking of {instrument} |
+may bob run {protocol} on {instrument} | is bob allowed to start {protocol} on {instrument} |
 who is in charge of {instrument} | who may use {instrument} | who knows how to use {instrument} | am i trained on {instrument} |
 what is the manual of {instrument} | how do i use {instrument} | how do i clean {instrument} | how old is {instrument} |
 which model is {instrument} | who made {instrument} | which software runs on {instrument} | which column is in {instrument} |
