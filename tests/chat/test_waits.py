@@ -91,6 +91,21 @@ async def test_withdrawn_while_the_run_is_still_writing_that_it_waits(site: Site
     assert await state(scientist, run) == ("cancelled", None)
 
 
+async def test_what_changed_while_an_approval_waited_is_said(site: Site) -> None:
+    scientist = await site.client("scientist")
+    (_, first), (_, second) = await wish(scientist), await wish(scientist)
+    heard = []
+    for approval in (first, second):
+        decided = await scientist.post(f"/api/approvals/{approval}/decision", json={"decision": "approve"})
+        heard.append(await hear(scientist, decided.json()["run_id"]))
+    end = heard[1].of("tool_call_end")[0]
+    assert end["outcome"] == "failed"
+    assert end["summary"].startswith(
+        "Since this was approved, what would happen changed, so nothing was done. Please ask again. Now: PCR-02 "
+    )
+    assert end["summary"] in heard[1].text
+
+
 async def test_rights_lost_while_an_approval_waits_count(site: Site) -> None:
     admin, scientist = await site.client("admin"), await site.client("scientist")
     _, first = await wish(scientist)

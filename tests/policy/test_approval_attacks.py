@@ -21,7 +21,7 @@ from aliquot.platform.vault import Erased
 from aliquot.policy import approvals, store
 from aliquot.policy.api import PolicyApi
 from aliquot.policy.bundles import default_source
-from aliquot.policy.contracts import Approval, Query, Signature, Signed
+from aliquot.policy.contracts import Approval, Preview, Query, Signature, Signed
 from aliquot.policy.errors import (
     AlreadyDecided,
     ApprovalDamaged,
@@ -105,6 +105,25 @@ async def test_a_forged_preview_is_not_acted_on(world: World) -> None:
     ):
         scientist, asked = await approved(world)
         await refused_as_stale(world, asked, query(scientist), "preview", preview=forged)
+
+
+async def test_what_changed_is_said_to_who_asked(world: World) -> None:
+    moved = replace(PREVIEW, resource_versions={"instrument:PCR-02": 5}, summary="PCR-02 would be stopped.", changes=())
+    gone = Preview(summary="PCR-02 is being serviced.", warnings=("instrument_busy",))
+    schema = replace(START_RUN, schema_sha256=content_hash({"type": "array"}))
+    start, end = "Since this was approved, ", " changed, so nothing was done. Please ask again."
+    other = world.person("scientist")
+    for now, preview, words in (
+        ({}, moved, f"{start}the state of instrument PCR-02 and what would happen{end} Now: PCR-02 would be stopped."),
+        ({}, gone, f"{start}what would happen{end} Now: PCR-02 is being serviced."),
+        ({"tool": schema, "arguments": {"instrument": "SEQ-01"}}, PREVIEW, f"{start}the definition of the tool and the arguments{end}"),
+        ({"person": other, "arguments": {"instrument": "SEQ-01"}}, moved, "This was approved for somebody else, so nothing was done."),
+    ):
+        scientist, asked = await approved(world)
+        given = {"person": scientist, "tool": START_RUN} | now
+        with pytest.raises(ApprovalStale) as stale:
+            await world.begin(asked, query(given.pop("person"), given.pop("tool"), **given), preview)
+        assert stale.value.detail == words
 
 
 async def test_sentences_that_speak_of_the_moment_do_not_hinder(world: World) -> None:

@@ -1,5 +1,8 @@
 """Retention: schedules, holds, refusals by the API and by the database, and the deletion of what is due."""
 
+import io
+import json
+import zipfile
 from typing import Any
 
 import httpx2
@@ -121,13 +124,25 @@ async def test_plans_are_kept_with_their_conversation(site: Site, seeded_urls: U
     refused_by_the_database()
     with psycopg.connect(seeded_urls.superuser) as conn:
         conn.execute("UPDATE conversation SET deleted_at = now() - interval '31 days' WHERE id = %s", [conversation])
-    assert await put(admin, "conversation", 0, **WHY) == (200, "")
+    assert await put(admin, "conversation", 0, archive=True, **WHY) == (200, "")
     hold = (await admin.post("/api/admin/holds", json={"person": "scientist@demo.lab", "reason": "a court asks"})).json()["id"]
     refused_by_the_database()
     assert await site.services.retention.apply() == {}
     assert (await admin.post(f"/api/admin/holds/{hold}/release", json={"reason": "over", "password": PASSWORD})).status_code == 200
     assert await site.services.retention.apply() == {"plan": 1, "run": 1, "conversation": 1}
     assert (await scientist.get(f"/api/plans/{plan}")).status_code == 404
+    [archive] = (await admin.get("/api/admin/archives")).json()["items"]
+    taken = await admin.post(f"/api/admin/archives/{archive['id']}/download", json=WHY)
+    with zipfile.ZipFile(io.BytesIO(taken.content)) as files:
+        parts = {name: json.loads(files.read(name)) for name in files.namelist()}
+    [kept] = [part["content"] for part in parts.values() if part.get("type") == "plan"]
+    assert (kept["id"], kept["state"], [step["body"]["call"]["tool"]["name"] for step in kept["steps"]]) == (
+        plan,
+        "stopped",
+        ["start_run"] * 2,
+    )
+    actions = [json.loads(proof["body"])["action"] for proof in parts["archive.json"]["document"]["proofs"]]
+    assert {"plan.made", "plan.stopped"} <= set(actions)
     assert (await site.services.rechecker.check()).differences == ()
 
 

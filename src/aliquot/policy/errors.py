@@ -20,7 +20,8 @@ class ApprovalExpired(RecordedRefusal, Conflict):
 
 
 class ApprovalStale(RecordedRefusal, Conflict):
-    """What was approved is no longer what would happen. The member `changed` names what differs; nothing was executed."""
+    """What was approved is no longer what would happen. The detail says what differs, the member `changed` as codes; nothing was
+    executed."""
 
     code, status, sentence = "approval_stale", 409, "Something changed since this was approved, so nothing was done. Please ask again."
 

@@ -55,6 +55,7 @@ from aliquot.policy.errors import (
     TooManyPending,
     reason_of,
 )
+from aliquot.policy.stale import told
 from aliquot.policy.store import ApprovalRow
 
 log = structlog.get_logger(__name__)
@@ -223,7 +224,7 @@ class Approvals:
         if not changed and not await store.record_execution(tx, row.id, now):
             changed = ["executed_before"]
         if changed:
-            raise await self._stale(tx, row, query.principal, changed)
+            raise await self._stale(tx, row, query.principal, changed, preview, current)
         moved = await store.move(tx, row.id, source="approved", target="executing", values={"executing_at": now})
         if moved is None:
             raise await self._refused(tx, row, query.principal, IllegalTransition())
@@ -370,11 +371,14 @@ class Approvals:
                 await self.end_wait(tx, row.run_id, "expired")
         return ApprovalExpired()
 
-    async def _stale(self, tx: Transaction, row: ApprovalRow, principal: Principal, changed: list[str]) -> ApprovalStale:
+    async def _stale(
+        self, tx: Transaction, row: ApprovalRow, principal: Principal, changed: list[str], preview: Preview, current: Decision
+    ) -> ApprovalStale:  # fmt: skip
         values: Mapping[str, Any] = {"ended_at": self._clock.now(), "failure": " ".join(changed)}
         moved = await store.move(tx, row.id, source="approved", target="failed", values=values)
         await self.audit(tx, moved or row, "approval.stale", principal, outcome="denied", reason=" ".join(changed))
-        return ApprovalStale(changed=changed)
+        approved = {} if changed == ["damaged"] else approvals.open_request(self._vault, row).preview.resource_versions
+        return ApprovalStale(told(changed, approved=approved, preview=preview, current=current), changed=changed)
 
     async def _refused(self, tx: Transaction, row: ApprovalRow, principal: Principal | None, refusal: Problem) -> Problem:
         """The refusal, with its audit event in `tx`."""

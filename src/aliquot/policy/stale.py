@@ -1,0 +1,51 @@
+"""What changed between an approval and its execution, in words for whoever asked. Pure.
+
+The words name what the requester was shown anyway, and the dry run of their own call of now. Somebody else learns only that it is not
+theirs.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from aliquot.policy.contracts import Decision, Preview
+
+_CHANGED = {
+    "tool": "the tool",
+    "tool_schema": "the definition of the tool",
+    "arguments": "the arguments",
+    "preview": "what would happen",
+    "run": "the run it belongs to",
+}
+_OTHERWISE = {
+    "damaged": "The stored request does not match its seal, so nothing was done. Please ask again.",
+    "decision": "This was not approved, so nothing was done. Please ask again.",
+    "executed_before": "This was carried out once already; it is not done again.",
+    "limit": "A limit of the policy was reached since this was approved, so nothing was done.",
+    "requester": "This was approved for somebody else, so nothing was done.",
+}
+
+
+def told(changed: Sequence[str], *, approved: Mapping[str, int], preview: Preview, current: Decision) -> str:
+    """`changed`: the codes; `approved`: the versions of the records as they were approved; `preview`, `current`: of now."""
+    otherwise = next((sentence for code, sentence in _OTHERWISE.items() if code in changed), None)
+    if otherwise is not None:
+        return otherwise
+    named = [words for code, words in _CHANGED.items() if code in changed]
+    if "resources" in changed and (preview.resource_versions or "preview" not in changed):  # else there is no dry run any more: see `now`
+        named = [f"the state of {_listed(_moved(approved, preview.resource_versions))}", *named]
+    if "policy" in changed:
+        named.append("what the policy says of it and of your roles")
+    since = f"Since this was approved, {_listed(named)} changed, so nothing was done. Please ask again."
+    now = [reason.text for reason in current.reasons] if current.decision == "deny" else []
+    if "preview" in changed and preview.summary:
+        now.append(preview.summary)
+    return f"{since} Now: {' '.join(now)}" if now else since
+
+
+def _moved(then: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
+    """Records whose versions differ: `instrument PCR-02`."""
+    records = sorted(record for record in {*then, *now} if then.get(record) != now.get(record))
+    return [f"{kind.replace('_', ' ')} {name}" for kind, _, name in (record.partition(":") for record in records)]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
