@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from aliquot.identity.contracts import Principal
-from aliquot.kernel.canonical import canonical_json, content_hash
+from aliquot.kernel.canonical import canonical_json
 from aliquot.kernel.clock import Clock
 from aliquot.kernel.ids import new_id
 from aliquot.kernel.problems import InvalidInput, NotFound, Problem, RateLimited
@@ -287,28 +287,6 @@ class Approvals:
     async def by_next_run(self, tx: Transaction, run_id: uuid.UUID) -> Approval | None:
         row = await store.approval_by_next_run(tx, run_id)
         return None if row is None else approvals.as_approval(self._vault, row, self._clock.now())
-
-    def _changes(self, row: ApprovalRow, query: Query, preview: Preview, current: Decision) -> list[str]:
-        """What differs between what was approved and what would happen now, as codes."""
-        try:
-            request = approvals.open_request(self._vault, row)
-            ruling = approvals.open_ruling(self._vault, row)
-            found = {"arguments": content_hash(query.arguments), "preview": approvals.material_sha256(preview)}
-        except (Damaged, Erased, ValueError, KeyError, TypeError):
-            return ["damaged"]
-        approved = ruling is not None and ruling.choice == "approve"
-        differs = {
-            "decision": not approved,
-            "requester": str(query.principal.id) != request.requester,
-            "tool": query.tool.name != request.tool,
-            "tool_schema": query.tool.schema_sha256 != request.tool_schema_sha256,
-            "arguments": found["arguments"] != content_hash(request.arguments),
-            "resources": dict(preview.resource_versions) != dict(request.preview.resource_versions),
-            "preview": found["preview"] != approvals.material_sha256(request.preview),
-            "policy": current.decision == "deny" or not set(current.obligations) <= set(request.decision.obligations),
-            "run": query.run_id not in {None, row.run_id, row.next_run_id},
-        }
-        return [name for name, different in differs.items() if different]
 
     def origin(self, row: ApprovalRow) -> Origin:
         """How the request came about; tainted when that cannot be read."""

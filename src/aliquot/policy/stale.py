@@ -1,4 +1,4 @@
-"""What changed between an approval and its execution, in words for whoever asked. Pure.
+"""What changed between an approval and its execution: as codes, and in words for whoever asked. Pure.
 
 The words name what the requester was shown anyway, and the dry run of their own call of now. Somebody else learns only that it is not
 theirs.
@@ -6,7 +6,11 @@ theirs.
 
 from collections.abc import Mapping, Sequence
 
-from aliquot.policy.contracts import Decision, Preview
+from aliquot.kernel.canonical import content_hash
+from aliquot.platform.vault import Damaged, Erased, Vault
+from aliquot.policy import approvals
+from aliquot.policy.contracts import Decision, Preview, Query
+from aliquot.policy.store import ApprovalRow
 
 _CHANGED = {
     "tool": "the tool",
@@ -22,6 +26,29 @@ _OTHERWISE = {
     "limit": "A limit of the policy was reached since this was approved, so nothing was done.",
     "requester": "This was approved for somebody else, so nothing was done.",
 }
+
+
+def changes(vault: Vault, row: ApprovalRow, query: Query, preview: Preview, current: Decision) -> list[str]:
+    """What differs between what was approved and what would happen now, as codes."""
+    try:
+        request = approvals.open_request(vault, row)
+        ruling = approvals.open_ruling(vault, row)
+        found = {"arguments": content_hash(query.arguments), "preview": approvals.material_sha256(preview)}
+    except (Damaged, Erased, ValueError, KeyError, TypeError):
+        return ["damaged"]
+    approved = ruling is not None and ruling.choice == "approve"
+    differs = {
+        "decision": not approved,
+        "requester": str(query.principal.id) != request.requester,
+        "tool": query.tool.name != request.tool,
+        "tool_schema": query.tool.schema_sha256 != request.tool_schema_sha256,
+        "arguments": found["arguments"] != content_hash(request.arguments),
+        "resources": dict(preview.resource_versions) != dict(request.preview.resource_versions),
+        "preview": found["preview"] != approvals.material_sha256(request.preview),
+        "policy": current.decision == "deny" or not set(current.obligations) <= set(request.decision.obligations),
+        "run": query.run_id not in {None, row.run_id, row.next_run_id},
+    }
+    return [name for name, different in differs.items() if different]
 
 
 def told(changed: Sequence[str], *, approved: Mapping[str, int], preview: Preview, current: Decision) -> str:
