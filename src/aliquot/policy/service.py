@@ -55,7 +55,7 @@ from aliquot.policy.errors import (
     TooManyPending,
     reason_of,
 )
-from aliquot.policy.stale import told
+from aliquot.policy.stale import changes, told
 from aliquot.policy.store import ApprovalRow
 
 log = structlog.get_logger(__name__)
@@ -218,7 +218,7 @@ class Approvals:
             raise await self.expired(tx, row, query.principal)
         if row.state != "approved":
             raise await self._refused(tx, row, query.principal, IllegalTransition(f"The request is {row.state}, not approved."))
-        changed = self._changes(row, query, preview.warned(query.unnamed), current)
+        changed = changes(self._vault, row, query, preview.warned(query.unnamed), current)
         if not changed and not await spend():
             changed = ["limit"]
         if not changed and not await store.record_execution(tx, row.id, now):
