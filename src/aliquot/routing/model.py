@@ -8,8 +8,10 @@ probability, and the threshold is read off them. About half a second of one core
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -62,10 +64,8 @@ def features(text: str, spelling: Spelling | None = None) -> dict[str, float]:
         if (name := lexicon.class_of(word)) is not None:
             add(f"c:{name}", 1.4)
         if not little and not word.startswith("z"):
-            for n in (3, 4):
-                padded = f"<{word}>"
-                for at in range(len(padded) - n + 1):
-                    add(f"g:{padded[at : at + n]}", 0.25)
+            for gram in _grams(word):
+                found[gram] = found.get(gram, 0.0) + 0.25
     labels = [lexicon.class_of(word) or base for word, base in zip(words, stems, strict=True) if word not in _ARTICLES]
     for pair in zip(["<", *labels], [*labels, ">"], strict=True):
         add(f"b:{pair[0]} {pair[1]}", 0.7)
@@ -120,7 +120,7 @@ class Model:
         )
         self.classes = (*sorted({row.label for row in rows} - {NONE}), NONE)
         bags = [features(row.text, self.spelling) for row in rows]
-        self._idf = _idf(bags)
+        self._placed, self._rare = _idf(bags)
         x = np.stack([self._weigh(bag) for bag in bags]) if bags else np.zeros((0, DIMENSIONS), dtype=np.float32)
         number = {name: n for n, name in enumerate(self.classes)}
         y = np.full((len(rows), len(self.classes)), -1.0, dtype=np.float32)
@@ -163,13 +163,28 @@ class Model:
         return self._weigh(features(text, self.spelling))
 
     def _weigh(self, bag: dict[str, float]) -> Array:
-        vector = np.zeros(DIMENSIONS, dtype=np.float32)
+        vector, placed = np.zeros(DIMENSIONS, dtype=np.float32), self._placed
+        summed: dict[int, float] = {}
         for name, weight in bag.items():
-            code = zlib.crc32(name.encode())
-            vector[code % DIMENSIONS] += (1 if code & 0x80000000 else -1) * weight * self._idf.get(name, self._idf[""])
+            place, factor = placed.get(name) or _place(name, self._rare)
+            summed[place] = summed.get(place, 0.0) + factor * weight
+        vector[list(summed)] = list(summed.values())
         length: float = float(np.linalg.norm(vector)) or 1.0
         normed: Array = np.divide(vector, np.float32(length))
         return normed
+
+
+def _place(name: str, idf: float) -> tuple[int, float]:
+    """Where a feature is counted, and how much, with which sign."""
+    code = zlib.crc32(name.encode())
+    return code % DIMENSIONS, idf if code & 0x80000000 else -idf
+
+
+@lru_cache(maxsize=10_000)
+def _grams(word: str) -> tuple[str, ...]:
+    """The features of a word's letters."""
+    padded = f"<{word}>"
+    return tuple(f"g:{padded[at : at + n]}" for n in (3, 4) for at in range(len(padded) - n + 1))
 
 
 def _counted(rows: Sequence[Row]) -> dict[str, int]:
@@ -180,13 +195,11 @@ def _counted(rows: Sequence[Row]) -> dict[str, int]:
     return counts
 
 
-def _idf(bags: Sequence[dict[str, float]]) -> dict[str, float]:
-    counts: dict[str, int] = {}
-    for bag in bags:
-        for name in bag:
-            counts[name] = counts.get(name, 0) + 1
+def _idf(bags: Sequence[dict[str, float]]) -> tuple[dict[str, tuple[int, float]], float]:
+    """Every feature's place and weight, and the weight of one that was never seen."""
+    counts = Counter(name for bag in bags for name in bag)
     total = len(bags) + 1
-    return {name: math.log(total / (1 + count)) + 1 for name, count in counts.items()} | {"": math.log(total) + 1}
+    return {name: _place(name, math.log(total / (1 + count)) + 1) for name, count in counts.items()}, math.log(total) + 1
 
 
 def _balanced(label: npt.NDArray[np.int64], weight: Array) -> Array:
@@ -218,18 +231,18 @@ def _unseen_elsewhere(content: Sequence[Sequence[str]], group: npt.NDArray[np.in
 
 
 def _ridge(kernel: Array, y: Array, weight: Array, group: npt.NDArray[np.int64]) -> tuple[Array, Array]:
-    """The weights of the rows, and for every row the scores it would get had its group not been there (exact, by the hat matrix)."""
+    """The weights of the rows, and for every row the scores it would get had its group not been there: exact, because one minus the hat
+    matrix is the inverse times the ridge, and so are the residuals."""
     root = weight.astype(np.float32)
     yw = y * root[:, None]
     kernel = kernel * root[:, None] * root[None, :]
     inverse = np.linalg.inv(kernel + _RIDGE * np.eye(len(kernel), dtype=np.float32))
-    weights = root[:, None] * (inverse @ yw)
-    fitted = kernel @ (inverse @ yw)
+    dual = inverse @ yw
+    weights = root[:, None] * dual
     held_out = np.empty_like(y)
     for number in np.unique(group):
         at = np.flatnonzero(group == number)
-        hat = kernel[at] @ inverse[:, at]
-        residual = np.linalg.solve(np.eye(len(at), dtype=np.float32) - hat, yw[at] - fitted[at])
+        residual = np.linalg.solve(inverse[np.ix_(at, at)], dual[at])
         held_out[at] = (yw[at] - residual) / root[at][:, None]
     return weights, held_out
 

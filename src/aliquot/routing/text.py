@@ -74,15 +74,23 @@ def distance(a: str, b: str, most: int) -> int:
     return previous[-1]
 
 
+def _letters(word: str) -> int:
+    """The set of a word's letters (some share a place): an edit adds at most one and takes away at most one."""
+    found = 0
+    for letter in word:
+        found |= 1 << (ord(letter) & 63)
+    return found
+
+
 class Spelling:
     """Corrects words to a known vocabulary: one edit from five letters, two from nine; first letters agree or are swapped."""
 
     def __init__(self, known: frozenset[str]) -> None:
         self.known = known
-        self._by_length: dict[int, list[str]] = {}
+        self._by_length: dict[int, list[tuple[str, int]]] = {}
         for word in sorted(known):
             if len(word) >= 4:
-                self._by_length.setdefault(len(word), []).append(word)
+                self._by_length.setdefault(len(word), []).append((word, _letters(word)))
         self._memory: dict[str, str] = {}
 
     def correct(self, word: str) -> str:
@@ -96,11 +104,11 @@ class Spelling:
         return self._memory[word]
 
     def _nearest(self, word: str) -> str:
-        most = 2 if len(word) >= 9 else 1
+        most, letters = 2 if len(word) >= 9 else 1, _letters(word)
         found: list[tuple[int, str]] = []
         for length in range(len(word) - most, len(word) + most + 1):
-            for known in self._by_length.get(length, ()):
-                if known[0] != word[0] and known[:2] != word[1::-1]:
+            for known, others in self._by_length.get(length, ()):
+                if (known[0] != word[0] and known[:2] != word[1::-1]) or (letters ^ others).bit_count() > 2 * most:
                     continue
                 if len(known) < 5 and len(word) < 5:  # four letters on both sides: too many real words are one edit apart
                     continue

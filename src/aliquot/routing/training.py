@@ -182,13 +182,13 @@ def variations(text: str, count: int = VARIATIONS) -> Sequence[str]:
     return list(dict.fromkeys(result))
 
 
+_EXCHANGEABLE = [(phrase, re.compile(rf"(?<!\w){re.escape(phrase)}(?!\w)"), group) for group in lexicon.EXCHANGEABLE for phrase in group]
+
+
 def _reworded(text: str, chance: random.Random) -> str:
     """`text` with one word or phrase exchanged for another of its group."""
     places = [
-        (match.span(), group)
-        for group in lexicon.EXCHANGEABLE
-        for phrase in group
-        if (match := re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", text)) is not None
+        (match.span(), group) for phrase, alone, group in _EXCHANGEABLE if phrase in text and (match := alone.search(text)) is not None
     ]
     if not places:
         return text
