@@ -4,6 +4,7 @@ A further run at the same commit adds to what is there; at another commit, or wi
 Under xdist the workers send a test's rules with its report; the controller writes the file. What did not run is `not run`.
 """
 
+import gc
 import json
 import subprocess
 from datetime import UTC, datetime
@@ -61,6 +62,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput") and not session.config.option.collectonly:
+        gc.disable()  # a finalizer that parses while a test's source is parsed breaks ast.parse (CPython gh-106905); the run is over
         RUN.parent.mkdir(exist_ok=True)
         before = json.loads(RUN.read_text("utf-8")) if RUN.exists() else {}
         RUN.write_text(json.dumps(_outcomes.document(before, _commit()), indent=1) + "\n", "utf-8")
