@@ -261,7 +261,7 @@ async def test_servers_that_are_away_hang_or_talk_nonsense_harm_nobody_else(tmp_
     tools = (McpTool(name="t", effect="read"),)
     async with hanging, talking, http_peer(tmp_path / "peer", t={"text": "well"}, dies={"die": True}) as (peer, url):
         servers = (
-            McpServer(name="away", url="http://127.0.0.1:1/mcp", tools=tools, timeout_seconds=1),
+            McpServer(name="away", url="http://127.0.0.1:1/mcp", tools=tools, timeout_seconds=30),  # refused at once, on a busy machine too
             McpServer(name="hangs", url=f"http://127.0.0.1:{ports[0]}/mcp", tools=tools, timeout_seconds=1),
             McpServer(name="talks", url=f"http://127.0.0.1:{ports[1]}/mcp", tools=tools, timeout_seconds=1),
             McpServer(name="none", command="/nonexistent/program", tools=tools, timeout_seconds=2),
