@@ -44,6 +44,7 @@ clean: ## remove the virtual environment and caches (never data)
 # One stamp per level of set-up: build tools, what serving needs, what developing needs.
 $(VENV)/.build: requirements/build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Aliquot needs Python 3.11 or newer")'
+	@echo 'Setting up $(VENV): a minute or more, with no further word.'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
 	@touch $@

@@ -87,6 +87,7 @@ async def test_a_second_ctrl_c_leaves_and_continue_takes_the_run_up(model_site: 
         shown.type("Start the PCR")
         await shown.expect("Do this? [y/n] ")
         await shown.interrupt_prompt("Nothing was decided")
+        await shown.expect("/approvals, then /decide N, in `aliquot chat`.")
         await shown.expect("> ")
         shown.type("/quit")
         assert await shown.end() == 0

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sys
@@ -152,13 +153,14 @@ def _banner(services: Services, *, demo: bool) -> str:
     there = "" if url == _CHAT_DEFAULT else f" --url {url}"
     default = Settings.model_fields["port"].default
     port = "" if settings.port == default else f"ALIQUOT_PORT={settings.port} "
+    folder = f"ALIQUOT_DATA_DIR={shlex.quote(value)} " if (value := os.environ.get("ALIQUOT_DATA_DIR")) else ""
     tries = (' "Is PCR-02 ready?"', ' "Start PCR-STD-35 on PCR-02"') if demo else ("",)
     chats = "".join(f"  {executable} chat{there}{question}\n" for question in tries)
     return (
         f"\nAliquot is listening on {url} and answers with {answers}.\n"
         f"Try in another terminal, logged in as {'scientist@demo.lab' if demo else settings.admin_email}:\n"
         f"{chats}"
-        f"  {port}{executable} doctor\n"
+        f"  {folder}{port}{executable} doctor\n"
         "Ctrl-C stops the server and its database."
     )
 

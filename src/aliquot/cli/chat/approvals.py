@@ -64,7 +64,7 @@ class Approvals:
         if choice == "steps":
             return self._step_by_step(approval)
         if choice is None:
-            self._screen.note("Nothing was decided; the request stays open until it expires: /approvals asks again.")
+            self._screen.note("Nothing was decided; it waits until it expires: /approvals, then /decide N, in `aliquot chat`.")
             return approval, None
         if choice == "edit":
             return self._edit(approval)
