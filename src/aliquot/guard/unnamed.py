@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import cached_property, lru_cache
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 _NAME_WORDS_MAX = 3
@@ -37,7 +37,8 @@ _IN_WORDS: dict[Decimal, str] = {
 _LITTLE_WORDS = "a an and as at by due for from has in is it of on or the to too was with"
 _GRAMMAR = frozenset(_LITTLE_WORDS.split())
 
-_ATOM = re.compile(r"[^\W\d_]+|\d+")
+_ATOM = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)*")
+"""Letters, or a number with its point: `1.5` is not `15` written in another way."""
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?:[t ]\d\d:\d\d.*)?|\d\d:\d\d(?::\d\d.*)?")
 _MOMENTS = frozenset({"date", "date-time", "time"})
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.\d+)?")
@@ -48,6 +49,8 @@ _WRAPPING = ".,;:!?()[]{}<>\"'“”‘’`*"
 _SEPARATOR, _SEPARATOR_CHARS = r"[ \t\-_./:@#+\\]", 3
 _BEFORE = r"(?<![^\W_])(?<![^\W_][-_.@])"
 _AFTER = r"(?![-_.@]?[^\W_])"
+_GROUPING = ",'"
+"""Between two digits it makes one number of them: `5 mL` is not named by `0,5 mL`."""
 _COUNT = re.compile(r"\d(?<!\w.)(?<!\w[-_].)(?:\d*(?:[.,']\d+)+|\d{0,2}(?: \d{3})+(?!\d)|\d*)(?![^\W\d_]*\d)", re.DOTALL)
 """A number on its own, maybe with a unit: not the 35 of `PCR-STD-35`. The first digit comes first because that is quick to find."""
 _RANGE = re.compile(
@@ -227,19 +230,22 @@ def _member(schema: Mapping[str, Any], name: str) -> Any:
 
 def _stands(sought: str, text: str) -> bool:
     """Whether `sought` stands in `text` as it is, and not as part of something longer."""
-    at = text.find(sought)
+    at, number = text.find(sought), sought[0].isdecimal()
     for _ in range(_LOOKS_MAX):
         if at < 0:
             return False
         end = at + len(sought)
-        if not _joined(text[max(at - 2, 0) : at][::-1], sought[0]) and not _joined(text[end : end + 2], sought[-1]):
+        before, after = text[max(at - 2, 0) : at][::-1], text[end : end + 2]
+        if not _joined(before, sought[0], number=number) and not _joined(after, sought[-1], number=number):
             return True
         at = text.find(sought, at + 1)
     return False
 
 
-def _joined(beside: str, edge: str) -> bool:
+def _joined(beside: str, edge: str, *, number: bool) -> bool:
     """Whether what is beside an end, read away from it, makes it part of something longer."""
+    if number and edge.isdecimal() and beside[:1] in tuple(_GROUPING) and beside[1:].isdecimal():
+        return True
     return edge.isalnum() and (beside[:1].isalnum() or (beside[:1] in tuple("-_.@") and beside[1:].isalnum()))
 
 
@@ -292,11 +298,20 @@ def _read(said: str) -> set[Decimal]:
 
 @lru_cache(maxsize=512)
 def _code(atoms: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(_BEFORE + f"{_SEPARATOR}{{0,{_SEPARATOR_CHARS}}}".join(atoms) + _AFTER)
+    number = atoms[0][0].isdecimal()
+    before = _BEFORE + (rf"(?<!\d[{_GROUPING}])" if number else "")
+    after = _AFTER + (rf"(?![{_GROUPING}]\d)" if number and atoms[-1][-1].isdecimal() else "")
+    return re.compile(before + _spaced(atoms) + after)
 
 
 @lru_cache(maxsize=256)
 def _headed(head: tuple[str, ...]) -> re.Pattern[str]:
     """What ends with `head`, before a number."""
-    gap = f"{_SEPARATOR}{{0,{_SEPARATOR_CHARS}}}"
-    return re.compile(_BEFORE + "".join(atom + gap for atom in head) + r"\Z")
+    ending = f"{_spaced(head)}{_SEPARATOR}{{0,{_SEPARATOR_CHARS}}}" if head else ""
+    return re.compile(_BEFORE + ending + r"\Z")
+
+
+def _spaced(atoms: tuple[str, ...]) -> str:
+    """The atoms with other dashes or spaces, or none, between them; two numbers never run together."""
+    joints = [f"{_SEPARATOR}{{{int(a[-1].isdecimal() and b[0].isdecimal())},{_SEPARATOR_CHARS}}}" for a, b in pairwise(atoms)]
+    return "".join(re.escape(atom) + joint for atom, joint in zip(atoms, [*joints, ""], strict=True))
