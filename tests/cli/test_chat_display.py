@@ -4,14 +4,15 @@ import io
 import itertools
 import json
 import re
+import threading
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 
-from aliquot.cli.chat.markdown import NeutralMarkdown, split_finished
+from aliquot.cli.chat.markdown import NeutralMarkdown, Rendered, split_finished
 from aliquot.cli.chat.neutral import neutral, one_line
 from aliquot.cli.chat.screen import PlainScreen, Screen
 from aliquot.cli.chat.terminal import RichScreen
@@ -212,3 +213,26 @@ def test_the_live_part_stays_below_the_height_of_the_terminal() -> None:
     ups = [int(n or 1) for n in re.findall(r"\x1b\[(\d*)A", shown)]
     assert max(ups, default=0) <= 24
     assert "item 299" in shown
+
+
+def test_nothing_is_redrawn_while_a_block_is_printed_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is redrawn between rich's count of lines to clear and its writing would stay on the screen, as half an answer said twice."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24, legacy_windows=False)
+    screen = RichScreen(console)
+    redrawers: list[threading.Thread] = []
+
+    class Slow(Rendered):
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            live = screen._live
+            assert live is not None
+            redrawn = threading.Event()
+            redrawers.append(threading.Thread(target=lambda: (live.refresh(), redrawn.set())))
+            redrawers[-1].start()
+            assert not redrawn.wait(0.1), "redrawn in the middle of a block"
+            yield from super().__rich_console__(console, options)
+
+    monkeypatch.setattr("aliquot.cli.chat.terminal.Rendered", Slow)
+    play(screen, events(("text_delta", {"text": TABLE}), ("done", {"state": "done"})))
+    for one in redrawers:
+        one.join()
+    assert len(redrawers) == 2

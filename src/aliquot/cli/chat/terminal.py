@@ -18,12 +18,22 @@ from aliquot.cli.chat.transcript import RunEvent, Transcript
 _MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "denied": ("✗", "yellow"), "unknown": ("?", "yellow")}
 
 
+class _Live(Live):
+    """The part that is redrawn, with what is printed above it."""
+
+    def above(self, renderable: RenderableType) -> None:
+        """Rich notes how many lines it has to clear, then renders what is printed, then writes: a redraw by its own thread meanwhile
+        would leave lines behind. So the two wait for each other."""
+        with self._lock:
+            self.console.print(renderable, highlight=False)
+
+
 class RichScreen(plain.Screen):
     """For a terminal that understands control sequences. Only this class writes to it while a run is watched."""
 
     def __init__(self, console: Console, *, thinking: bool = False) -> None:
         self._console, self._show_thinking = console, thinking
-        self._live: Live | None = None
+        self._live: _Live | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -37,7 +47,7 @@ class RichScreen(plain.Screen):
         self.end()
         self._reset()
         # Nothing but this screen prints during a run, so rich need not stand in for sys.stdout.
-        self._live = Live(
+        self._live = _Live(
             get_renderable=self._now,
             console=self._console,
             refresh_per_second=8,
@@ -176,4 +186,7 @@ class RichScreen(plain.Screen):
         self._print(Rendered(text))
 
     def _print(self, renderable: RenderableType) -> None:
-        self._console.print(renderable, highlight=False)
+        if self._live is None:
+            self._console.print(renderable, highlight=False)
+        else:
+            self._live.above(renderable)
