@@ -1,5 +1,8 @@
 """A model that calls tools with what no tool, stream or database can take: the run goes on or ends with a sentence, never as a bug."""
 
+import json
+from datetime import datetime
+
 import pytest
 
 from tests.chat.conftest import ask, hear, model_site  # noqa: F401 - fixture
@@ -51,3 +54,18 @@ async def test_a_direct_tool_call_needs_no_model(model_site: Site, model_server:
     assert followed.of("tool_call_end")[0]["outcome"] == "ok"
     assert followed.of("done")[0]["state"] == "done"
     assert model_server.requests == []
+
+
+async def test_text_that_alternates_with_reasoning_does_not_come_at_one_piece_a_beat(
+    model_site: Site,  # noqa: F811
+    model_server: ModelServer,  # noqa: F811
+) -> None:
+    said = [("reasoning_content" if n % 2 else "content", f"{n} ") for n in range(1_000)]
+    chunks = [{"choices": [{"index": 0, "delta": {name: text}}]} for name, text in said]
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    model_server.script(Turn(raw=b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in [*chunks, end])))
+    heard = await ask(await model_site.client("scientist"), "Count")
+    pieces = [event for event in heard.events if event.kind in ("text_delta", "thinking")]
+    assert [(event.kind == "thinking", event.data["text"]) for event in pieces] == [(bool(n % 2), f"{n} ") for n in range(1_000)]
+    first, last = (datetime.fromisoformat(event.data["at"]) for event in (pieces[0], pieces[-1]))
+    assert (last - first).total_seconds() < 15, "a beat for each is at least 30 s"

@@ -197,10 +197,14 @@ class RunEmitter:
         self._seq = last_seq
         self._prefix = f'{{"run_id":"{run_id}","seq":'.encode()
         self._pieces = 0
+        self._kind = ""
+        """Of the last event, when it was a piece of the answer."""
+        self._turned = False
         self._newest: asyncio.Future[None] | None = None
 
     def emit(self, event: RunEvent) -> None:
         """Send `event` after everything emitted before it."""
+        self._kind = ""
         self._send(event, urgent=True)
 
     def text(self, text: str) -> None:
@@ -219,8 +223,12 @@ class RunEmitter:
 
     async def pace(self) -> None:
         """Wait until the next piece of the answer is worth reading; while the database is slow or away, until the writer has caught up,
-        which bounds memory."""
-        if self._pieces > 1:  # a short answer does not wait for its end
+        which bounds memory.
+
+        Not after a piece of another kind than the event before it: it may have been read together with that (a read's pieces of one
+        kind are joined), and text that alternates with reasoning would come at one piece a beat.
+        """
+        if self._pieces > 1 and not self._turned:  # a short answer does not wait for its end
             await self._writer.beat()
         while self._writer.crowded:
             await self.settle()
@@ -245,6 +253,7 @@ class RunEmitter:
     def _piece(self, delta: TextDelta | Thinking) -> None:
         if delta.text:
             self._pieces += 1
+            self._turned, self._kind = delta.kind != self._kind, delta.kind
             self._send(delta, urgent=self._pieces == 1)
 
     def _send(self, event: RunEvent, *, urgent: bool) -> None:
