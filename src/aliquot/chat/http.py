@@ -107,7 +107,7 @@ ServicesDep = Annotated[Services, Depends(_services)]
 async def completion(request: Request, services: ServicesDep, person: Person, key: IdempotencyKey = None) -> JSONResponse:
     """Ask and wait for the whole answer."""
     ask = await _parse(request, Ask)
-    async with services.db.begin() as tx:
+    async with services.chat.runs.starting() as tx:
         started = await services.chat.runs.start(tx, _start(services, person, ask, "chat", key))
     return _answer(await services.chat.answer(person, started))
 
@@ -123,7 +123,7 @@ async def chat_stream(
     """Ask and watch the answer come, as Server-Sent Events. The body is JSON or a form."""
     encoder = _encoder(request, wire)
     ask = await _parse(request, Ask)
-    async with services.db.begin() as tx:
+    async with services.chat.runs.starting() as tx:
         started = await services.chat.runs.start(tx, _start(services, person, ask, "chat", key))
     return stream(services.chat, started.run_id, encoder, reader=person)
 
@@ -133,7 +133,7 @@ async def session_chat(request: Request, services: ServicesDep, person: Person, 
     """Lumen's question: a session keeps the history; the first event carries its id."""
     ask = await _parse(request, Ask)
     limits = services.settings.limits
-    async with services.db.begin() as tx:
+    async with services.chat.runs.starting() as tx:
         start = _start(services, person, ask, "session", key, max_chars=limits.session_message_chars)
         started = await services.chat.runs.start(tx, start)
         # Counted last, what most people share at the very end: others wait from there to the commit. What is refused is rolled back
@@ -266,7 +266,7 @@ async def post_message(
         principal=person, message=body.content, conversation=reference, parent_id=body.parent_id, edit_of=body.edit_of, model=body.model,
         idempotency_key=key, attachments=body.attachment_ids,
     )  # fmt: skip
-    async with services.db.begin() as tx:
+    async with services.chat.runs.starting() as tx:
         started = await services.chat.runs.start(tx, start)
     return {"run_id": str(started.run_id), "conversation_id": str(started.conversation_id)}
 

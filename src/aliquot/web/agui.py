@@ -89,7 +89,7 @@ async def run_agent(
         raise InvalidInput("messages: the last one must be a user's")
     if isinstance(last.content, list) and any(part.type != "text" for part in last.content):
         raise InvalidInput("messages: only text is taken here; attach files by /api/attachments")
-    async with services.db.begin() as tx:
+    async with services.chat.runs.starting() as tx:
         history = () if await _known(services, tx, person, body.thread_id) else _turns(earlier)
         start = StartRun(principal=person, message=last.text, conversation=body.thread_id, history=history, idempotency_key=key)
         started = await services.chat.runs.start(tx, start)

@@ -84,7 +84,7 @@ async def chat_completions(request: Request, body: ChatRequest, person: Person) 
     if body.model not in await _names(services):
         raise ModelNotFound
     start = _start(person, body)
-    async with services.db.begin() as tx:
+    async with services.chat.runs.starting() as tx:
         started = await services.chat.runs.start(tx, start)
     created = int(time.time())
     if body.stream:

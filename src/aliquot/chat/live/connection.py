@@ -225,7 +225,7 @@ class Connection:
                 await self._approve(frame)
 
     async def _message(self, frame: frames.MessageFrame) -> None:
-        async with self._db.begin() as tx:
+        async with self._runs.starting() as tx:
             self.principal = await self.recheck(tx)
             request = StartRun(
                 principal=self.principal, message=frame.content, conversation=self.reference, parent_id=frame.parent_id, model=frame.model,
