@@ -48,6 +48,7 @@ STORED: list[tuple[str, str, str]] = [
         CHECK + "damaged, mcp tool, accepted",
     ),
     ("external_change_hidden", "It is hidden that a tool's server shows another definition by now.", CHECK + "altered, mcp tool, offered"),
+    ("external_change_emptied", "The other definition is taken out, so that nobody can look at it.", CHECK + "damaged, mcp tool, offered"),
     (
         "external_tool_forgotten",
         "What was accepted of an external tool is deleted.",

@@ -117,6 +117,9 @@ EDITS: dict[str, tuple[list[str], set[tuple[str, str, str]]]] = {
         ["UPDATE mcp_tool SET offered_sha256 = NULL, offered = NULL, offered_at = NULL WHERE tool = 'hidden'"],
         {("altered", "mcp_tool", "offered")},
     ),
+    "external_change_emptied": (
+        ["UPDATE mcp_tool SET offered = NULL WHERE tool = 'emptied'"], {("damaged", "mcp_tool", "offered")},
+    ),
     "external_tool_forgotten": (["DELETE FROM mcp_tool WHERE tool = 'forgotten'"], {("deleted", "mcp_tool", "row")}),
     "external_tool_invented": (
         ["INSERT INTO mcp_tool (server, tool, sha256, definition) SELECT server, 'x', sha256, definition FROM mcp_tool LIMIT 1"],
@@ -170,7 +173,7 @@ async def planned(scientist: httpx2.AsyncClient) -> dict[str, Any]:
 async def outward_site(seeded_urls: Urls, seeded: Seeded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:  # noqa: F811
     """A site with an external server, of whose tools two show another definition by now, and a request that ran out."""
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
-    peer, names = Peer(tmp_path / "peer"), ("swapped", "rewritten", "hidden", "forgotten")
+    peer, names = Peer(tmp_path / "peer"), ("swapped", "rewritten", "hidden", "emptied", "forgotten")
     offers = {name: {"description": "Nothing.", "schema": TERM, "text": "x"} for name in names}
     peer.offer(**offers)
     declared = McpServer(
@@ -188,7 +191,7 @@ async def outward_site(seeded_urls: Urls, seeded: Seeded, tmp_path: Path, monkey
             assert len(await one.services.policy.expire_due(tx)) == 1
         clock.ahead = timedelta()
         await one.services.mcp.look()
-        peer.offer(**offers | {name: offers[name] | {"description": "More."} for name in ("swapped", "hidden")})
+        peer.offer(**offers | {name: offers[name] | {"description": "More."} for name in ("swapped", "hidden", "emptied")})
         await one.services.mcp.look()
         yield one
 

@@ -48,9 +48,13 @@ def _key(record: str) -> tuple[str, str]:
 
 def _restated(row: Any) -> Restated:
     texts = {"accepted": (row.definition, row.sha256), "offered": (row.offered, row.offered_sha256)}
-    damaged = tuple(name for name, (text, sha256) in texts.items() if text is not None and sha256_hex(text.encode()) != sha256)
+    damaged = tuple(name for name, (text, sha256) in texts.items() if not _whole(text, sha256))
     made = Claim(actions=RestatedTools.made_by, required=True)
     return Restated(id=record_id(row.server, row.tool), claims=(made, _accepted(row), _offered(row)), damaged=damaged)
+
+
+def _whole(text: str | None, sha256: str | None) -> bool:
+    return sha256 is None if text is None else sha256_hex(text.encode()) == sha256
 
 
 def _accepted(row: Any) -> Claim:

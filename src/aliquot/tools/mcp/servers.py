@@ -126,7 +126,7 @@ class RemoteServers:
         if declared.sha256 is not None:
             raise PinnedInSettings
         row = await store.get(tx, server, tool)
-        if row is None or row.offered_sha256 != sha256 or sha256_hex(row.offered.encode()) != sha256:
+        if row is None or row.offered is None or row.offered_sha256 != sha256 or sha256_hex(row.offered.encode()) != sha256:
             raise NothingToAccept
         values = {
             "sha256": sha256, "definition": row.offered, "pinned_at": self._clock.now(), "accepted_by": principal.id,
