@@ -54,7 +54,7 @@ async def test_a_plan_is_decided_as_a_whole_or_step_by_step_stopped_and_resumed(
         assert len(await runs_of(site, "SEQ-01")) == 1
         shown.type("Stop the run on PCR-02 because the test is over, then stop the run on SEQ-01 because the test is over")
         await shown.expect("Do this? [y/n] ")
-        await shown.interrupt_prompt("the request stays open")
+        await shown.interrupt_prompt("it waits until it expires")
         await shown.expect("> ")
         shown.type("/plans")
         assert "1  waiting" in await shown.expect("> ")

@@ -34,7 +34,7 @@ async def test_the_main_job_at_a_terminal(site: Site, client: Clients) -> None:
         shown.type("maybe")
         await shown.expect("Do this? [y/n] ")
         shown.type("")
-        await shown.expect("the request stays open until it expires")
+        await shown.expect("it waits until it expires")
         await shown.expect("> ")
         shown.type("/approvals")
         await shown.expect("> ")

@@ -137,8 +137,9 @@ class Executor:
         async with self._db.begin() as tx:
             rows = await self._runs.take_over(tx, self._owner, self._clock.now())
         for row in rows:
-            log.warning("run_taken_over", run_id=str(row.id), takeovers=row.takeovers)
-            self.spawn(row, resumed=True)
+            if row.takeovers:
+                log.warning("run_taken_over", run_id=str(row.id), takeovers=row.takeovers)
+            self.spawn(row, resumed=row.takeovers > 0)
 
     async def stop(self, seconds: float) -> None:
         """Let running answers finish for a moment, then let go of the rest: the next start takes them over."""

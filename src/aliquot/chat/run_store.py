@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, func, select, text, update
+from sqlalchemy import Row, Select, case, func, select, text, update
 
 from aliquot.chat.contracts import Run, RunUsage, StoredEvent
 from aliquot.chat.tables import conversation, message, run, run_event, run_step
@@ -142,14 +142,16 @@ class RunStore:
         )
 
     async def take_over(self, tx: Transaction, owner: uuid.UUID, at: datetime, limit: int = 20) -> Sequence[Row[Any]]:
-        """Take runs whose lease is dead; several processes never get the same one."""
+        """Take runs whose lease is dead; several processes never get the same one. One that was only queued has not begun anywhere:
+        it counts as no take-over."""
         dead = (
             select(run.c.id).where(run.c.state.in_(_UNFINISHED), run.c.lease_until < at).order_by(run.c.created_at).limit(limit)
         ).with_for_update(skip_locked=True)
+        begun = case((run.c.state == "queued", run.c.takeovers), else_=run.c.takeovers + 1)
         return await tx.rows(
             update(run)
             .where(run.c.id.in_(dead.scalar_subquery()))
-            .values(state="running", lease_owner=owner, lease_until=at + LEASE, takeovers=run.c.takeovers + 1)
+            .values(state="running", lease_owner=owner, lease_until=at + LEASE, takeovers=begun)
             .returning(run)
         )
 
