@@ -2,8 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from aliquot.chat.executor import Executor, Known, started_event
 from aliquot.chat.run_store import LEASE, RunStore, Step, run_view
 from aliquot.chat.store import ChatStore
 from aliquot.chat.tree.service import Tree
+from aliquot.chat.turnstile import Turnstile
 from aliquot.chat.waiting import Waits
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.canonical import canonical_json, content_hash, sha256_hex
@@ -35,9 +35,6 @@ from aliquot.policy.contracts import Approval
 from aliquot.routing.contracts import Intent
 
 _PAGE = 500
-_STARTS_AT_ONCE = 4
-"""Transactions of starts under way in a process: enough that one computes while others wait for the database."""
-_TURN_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 15.0
 _QUIET_SECONDS = 1.0
 """How long a watcher trusts live fan-out before it looks into the log itself (the run may execute in another process)."""
@@ -74,31 +71,12 @@ class RunService:
         owner: uuid.UUID,
     ) -> None:
         self._classify = classify
-        self._turnstile = asyncio.Semaphore(_STARTS_AT_ONCE)
+        self.starting = Turnstile(db).begin
         self._files = files
         self._waits, self._access, self._tree, self._audience = waits, access, tree, audience
         self._db, self._chats, self._runs, self._conversations = db, chats, runs, conversations
         self._executor, self._writer, self._bus, self._ledger = executor, writer, bus, ledger
         self._limiter, self._limits, self._clock, self._metrics, self._owner = limiter, limits, clock, metrics, owner
-
-    @asynccontextmanager
-    async def starting(self) -> AsyncIterator[Transaction]:
-        """The transaction of a start. A few at a time: of many questions asked at once the first are answered while the last still wait,
-        instead of all of them late. Nobody waits for long: starts that hang on one conversation must not hold up all others."""
-        mine = await self._turn()
-        try:
-            async with self._db.begin() as tx:
-                yield tx
-        finally:
-            if mine:
-                self._turnstile.release()
-
-    async def _turn(self) -> bool:
-        try:
-            async with asyncio.timeout(_TURN_SECONDS):
-                return await self._turnstile.acquire()
-        except TimeoutError:
-            return False
 
     async def start(self, tx: Transaction, request: StartRun) -> Started:
         """Commit the user's message, the run and their audit event; execution begins after the commit."""
