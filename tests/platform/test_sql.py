@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from aliquot.platform.arrays import Blobs, Ints, Texts, Uuids
+from aliquot.platform import session as session_module
+from aliquot.platform.arrays import Bigints, Blobs, Bools, Ints, Texts, Times, Uuids
 from aliquot.platform.db import Database, DatabaseUnavailable, sqlalchemy_url
+from aliquot.platform.sql import row_of
 from tests.conftest import PATIENCE, Urls
 
 _metadata = sa.MetaData()
@@ -262,16 +264,98 @@ async def test_a_caller_cancelled_in_the_middle_of_a_statement_leaves_a_clean_po
     await one.close()
 
 
+async def test_a_caller_who_goes_on_after_a_failure_commits_nothing(urls: Urls) -> None:
+    own = Database(urls.owner, pool_size=1)
+    await own.alone(sa.text("CREATE TABLE gone_on (n int)"))
+
+    async def going_on() -> None:
+        async with own.begin() as tx:
+            await tx.send(sa.text("INSERT INTO gone_on VALUES (1)"))
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await tx.scalar(sa.text("SELECT 1/0"))
+            await tx.send(sa.text("INSERT INTO gone_on VALUES (2)"))
+
+    with pytest.raises((psycopg.Error, DatabaseUnavailable)):
+        await going_on()
+    assert (await own.alone(sa.text("SELECT count(*) FROM gone_on"))).scalar() == 0
+    await own.close()
+
+
+async def test_the_connection_forgets_statements_it_has_not_run_for_long(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "_KEPT_MAX", 5)
+    monkeypatch.setattr(session_module, "_PREPARED_AFTER", 1)
+    one = Database(urls.app, pool_size=1)
+    for n in [0, 1, 2, 0, 3, 4, 5, 6, 7, 0] * 3:
+        for _ in range(3):
+            async with one.begin() as tx:
+                assert await tx.scalar(sa.text(f"SELECT {n} + CAST(:more AS int)"), {"more": n}) == 2 * n
+    prepared = (await one.alone(sa.text("SELECT count(*) FROM pg_prepared_statements"))).scalar()
+    assert prepared <= 5
+    await one.close()
+
+
+async def test_a_statement_first_prepared_in_a_failed_transaction_works_in_the_next(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server skips what follows a failure up to the next synchronisation, so it never prepared it."""
+    monkeypatch.setattr(session_module, "_PREPARED_AFTER", 0)
+    one = Database(urls.app, pool_size=1)
+
+    async def failing() -> None:
+        async with one.begin() as tx:
+            await tx.send(sa.text("SELECT 1/0"))
+            await tx.scalar(sa.text("SELECT CAST(:n AS int) + 1"), {"n": 1})
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await failing()
+    for _ in range(3):
+        assert (await one.alone(sa.text("SELECT CAST(:n AS int) + 1"), {"n": 1})).scalar() == 2
+    await one.close()
+
+
+async def test_a_table_that_changed_under_a_prepared_statement_is_read_again(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an upgrade with a server of the version before still running: one refusal at most, never one for ever."""
+    monkeypatch.setattr(session_module, "_PREPARED_AFTER", 0)
+    own = Database(urls.owner, pool_size=1)
+    await own.alone(sa.text("CREATE TABLE changing (n int)"))
+    await own.alone(sa.text("INSERT INTO changing VALUES (1)"))
+    every = sa.text("SELECT * FROM changing")
+    assert (await own.alone(every)).one()._mapping == {"n": 1}
+    await own.alone(sa.text("ALTER TABLE changing ADD COLUMN m int DEFAULT 2"))
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        await own.alone(every)
+    assert (await own.alone(every)).one()._mapping == {"n": 1, "m": 2}
+    await own.close()
+
+
+async def test_a_row_nobody_waits_for_is_the_row_that_is_made(urls: Urls) -> None:
+    own = Database(urls.owner, pool_size=1)
+    columns = (sa.Column("id", sa.Uuid), sa.Column("a", sa.Text), sa.Column("b", sa.Integer, server_default="7"), sa.Column("c", sa.Text))
+    table = sa.Table("guessed", sa.MetaData(), *columns)
+    await own.alone(sa.text("CREATE TABLE guessed (id uuid, a text, b int DEFAULT 7, c text)"))
+    values = {"id": uuid.UUID(int=1), "a": "x", "b": 8}
+    async with own.begin() as tx:
+        await tx.send(sa.insert(table), values)
+        assert (await tx.rows(sa.select(table)))[0]._mapping == row_of(table, values)._mapping
+    with pytest.raises(KeyError):
+        row_of(table, {"id": uuid.UUID(int=1)})  # what the database fills in is not known here
+    await own.close()
+
+
 @pytest.mark.parametrize("count", [0, 1, 300])
 async def test_whole_columns_as_one_parameter(database: Database, count: int) -> None:
-    ids = [uuid.UUID(int=n) for n in range(count)]
-    numbers, texts = [n * 7_000_000 - 2**30 for n in range(count)], [f"ü'{n}" * (n % 3) for n in range(count)]
-    blobs = [bytes([n % 256]) * n for n in range(count)]
+    ids = [uuid.UUID(int=n) if n % 5 else None for n in range(count)]
+    numbers, texts = [n * 7_000_000 - 2**30 for n in range(count)], [f"ü'{n}" * (n % 3) if n % 7 else None for n in range(count)]
+    blobs, flags = [bytes([n % 256]) * n for n in range(count)], [n % 3 == 0 for n in range(count)]
+    large = [n * 2**53 - 2**60 for n in range(count)]
+    times = [datetime(1999, 12, 31, 23, 59, n % 60, 999_999, tzinfo=UTC) + timedelta(days=n) for n in range(count)]
     statement = sa.text(
-        "SELECT u.i, u.n, u.t, u.b FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[]), CAST(:texts AS text[]), "
-        "CAST(:blobs AS bytea[])) WITH ORDINALITY AS u(i, n, t, b, o) ORDER BY u.o"
+        "SELECT u.i, u.n, u.t, u.b, u.f, u.l, u.at FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[]), CAST(:texts AS text[]), "
+        "CAST(:blobs AS bytea[]), CAST(:flags AS boolean[]), CAST(:large AS bigint[]), CAST(:times AS timestamptz[])) "
+        "WITH ORDINALITY AS u(i, n, t, b, f, l, at, o) ORDER BY u.o"
     )
-    columns = {"ids": Uuids(ids), "numbers": Ints(numbers), "texts": Texts(texts), "blobs": Blobs(blobs)}
+    columns = {
+        "ids": Uuids(ids), "numbers": Ints(numbers), "texts": Texts(texts), "blobs": Blobs(blobs), "flags": Bools(flags),
+        "large": Bigints(large), "times": Times(times),
+    }  # fmt: skip
     async with database.begin() as tx:
         rows = [tuple(row) for row in await tx.rows(statement, columns)]
-    assert rows == list(zip(ids, numbers, texts, blobs, strict=True))
+    assert rows == list(zip(ids, numbers, texts, blobs, flags, large, times, strict=True))

@@ -13,7 +13,7 @@ from aliquot.chat.contracts import Run, RunUsage, StoredEvent
 from aliquot.chat.tables import conversation, message, run, run_event, run_step
 from aliquot.platform.arrays import Blobs, Ints, Texts, Uuids
 from aliquot.platform.db import Database, Transaction
-from aliquot.platform.sql import insert_text, update_text
+from aliquot.platform.sql import insert_text, row_of, update_text
 from aliquot.platform.vault import Erased, Vault
 
 LEASE = timedelta(seconds=15)
@@ -90,6 +90,12 @@ class RunStore:
         """Insert a run; None when its id or idempotency key is already there."""
         row = _FRESH | values
         return await tx.row(insert_text("run", tuple(row), "ON CONFLICT DO NOTHING RETURNING *"), row)
+
+    async def add(self, tx: Transaction, values: dict[str, Any]) -> Row[Any]:
+        """The same for a run nobody else can have made: its id is new and it has no idempotency key. Nothing has to be waited for."""
+        row = _FRESH | values
+        await tx.send(insert_text("run", tuple(row)), row)
+        return row_of(run, row)
 
     async def get(self, tx: Transaction, run_id: uuid.UUID) -> Row[Any] | None:
         return await tx.row(select(run).where(run.c.id == run_id))

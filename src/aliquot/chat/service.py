@@ -364,7 +364,8 @@ class RunService:
     ) -> None:
         """Insert the run with its first event, its first step and its audit event; execute after the commit."""
         run_id = values["id"]
-        row = await self._runs.create(tx, values)
+        keyed = values.get("idempotency_key") is not None
+        row = await self._runs.create(tx, values) if keyed else await self._runs.add(tx, values)
         if row is None:
             raise IdempotencyMismatch("The same Idempotency-Key is being used by another request at this moment.")
         if step is None:

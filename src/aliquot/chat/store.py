@@ -19,7 +19,7 @@ from aliquot.guard.api import highest, patient_class
 from aliquot.guard.contracts import PatientClass
 from aliquot.kernel.ids import new_id
 from aliquot.platform.db import Transaction
-from aliquot.platform.sql import insert_text
+from aliquot.platform.sql import insert_text, row_of
 from aliquot.platform.vault import Erased, Vault
 
 _LIVE = and_(conversation.c.deleted_at.is_(None))
@@ -31,7 +31,7 @@ _IMPORT_SLICE = 20
 _MOVE_HEAD = text(
     "UPDATE conversation SET last_message_at = :at, updated_at = greatest(updated_at, :at), "
     "head_id = CASE WHEN :asked OR head_id IS NOT DISTINCT FROM CAST(:parent AS uuid) THEN CAST(:message AS uuid) ELSE head_id END "
-    "WHERE id = :id RETURNING kind, owner_id"
+    "WHERE id = :id"
 )
 
 
@@ -77,7 +77,12 @@ class ChatStore:
             "client_id": self._seal(owner_id, client_id, f"conversation.client_id:{conversation_id}"),
             "title": self._seal(owner_id, title, f"conversation.title:{conversation_id}"), "title_by_person": by_person,
         }  # fmt: skip
-        made = await tx.row(insert_text("conversation", tuple(values), "ON CONFLICT DO NOTHING RETURNING *"), values)
+        made: Row[Any] | None
+        if client_id is None:  # nothing it could conflict with, so nothing to wait for
+            await tx.send(insert_text("conversation", tuple(values)), values)
+            made = row_of(conversation, {**values, "permissions_carried": []})
+        else:
+            made = await tx.row(insert_text("conversation", tuple(values), "ON CONFLICT DO NOTHING RETURNING *"), values)
         if made is not None:
             if title is not None and kind in LISTED_KINDS:
                 await self._index.put_title(tx, conversation_id, owner_id, title)
@@ -214,11 +219,8 @@ class ChatStore:
             "body": self._vault.seal(subject, text.encode(), aad=f"message.body:{message_id}"),
         }  # fmt: skip
         await tx.send(insert_text("message", tuple(values)), values)
-        row = await tx.row(
-            _MOVE_HEAD, {"id": conversation_id, "asked": role == "user", "message": message_id, "parent": parent_id, "at": at}
-        )
-        if row is not None and row.kind in LISTED_KINDS:
-            await self._index.put_message(tx, message_id, (conversation_id, row.owner_id), subject, text)
+        await tx.send(_MOVE_HEAD, {"id": conversation_id, "asked": role == "user", "message": message_id, "parent": parent_id, "at": at})
+        await self._index.put_message(tx, message_id, conversation_id, subject, text)
 
     async def add_imported(
         self, tx: Transaction, conversation_id: uuid.UUID, owner_id: uuid.UUID, messages: Sequence[Message], head_id: uuid.UUID | None
@@ -235,7 +237,7 @@ class ChatStore:
                     body=self._vault.seal(owner_id, found.content.encode(), aad=f"message.body:{found.id}"),
                 )
             )  # fmt: skip
-            await self._index.put_message(tx, found.id, (conversation_id, owner_id), owner_id, found.content)
+            await self._index.put_message(tx, found.id, conversation_id, owner_id, found.content)
             if number % _IMPORT_SLICE == 0:
                 await asyncio.sleep(0)  # others are served meanwhile
         newest = max((found.created_at for found in messages), default=None)

@@ -13,7 +13,7 @@ from aliquot.kernel.ids import parse_id
 from aliquot.kernel.problems import InvalidInput
 from aliquot.platform.http import Body, Page
 
-router = APIRouter(prefix="/api/admin/users")
+router = APIRouter(prefix="/api/admin/users", tags=["identity"])
 
 Reader = Annotated[Principal, Depends(require("users.read"))]
 Manager = Annotated[Principal, Depends(require("users.manage", session=True))]

@@ -38,9 +38,8 @@ __all__ = [
 ]
 
 router = APIRouter(tags=["identity"])
-router.include_router(admin_router)
-router.include_router(otp_router)
-router.include_router(oidc_router)
+for _part in (admin_router, otp_router, oidc_router):
+    router.routes.extend(_part.routes)  # including a router would match its routes twice, for every request
 
 _Email = Annotated[str, Field(min_length=1, max_length=320)]
 _Password = Annotated[str, Field(min_length=1, max_length=1024, repr=False)]

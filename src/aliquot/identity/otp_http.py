@@ -10,7 +10,7 @@ from aliquot.identity.dependencies import SessionPrincipalDep, services_of
 from aliquot.kernel.problems import Problem
 from aliquot.platform.http import Body
 
-router = APIRouter(prefix="/api/auth/otp")
+router = APIRouter(prefix="/api/auth/otp", tags=["identity"])
 
 _Password = Annotated[str, Field(min_length=1, max_length=1024, repr=False)]
 

@@ -5,15 +5,17 @@ Same rules and lock order as `store`: the calls, the hours, the runs, the day.
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import text
 
 from aliquot.models.store import EPOCH, CallRow, day_slot, minute_slot, person_lock
-from aliquot.platform.db import Transaction
+from aliquot.platform.arrays import Array, Bigints, Bools, Ints, Texts, Times, Uuids
+from aliquot.platform.db import Database, Transaction
 
 # A reservation may be lost with the machine (its call is lost too), so its commit does not wait for the disk.
 _LOCK = text("""
@@ -27,13 +29,14 @@ _RESERVE = text("""
                               started_at, expires_at)
       SELECT t.id, t.call_key, t.person_id, t.run_id, t.model, t.provider, 'reserved', t.tokens, t.cost, t.currency, :now, t.expires
       FROM unnest(CAST(:id AS uuid[]), CAST(:call_key AS text[]), CAST(:person_id AS uuid[]), CAST(:run_id AS uuid[]),
-                  CAST(:model AS text[]), CAST(:provider AS text[]), CAST(:tokens AS bigint[]), CAST(:cost AS numeric[]),
+                  CAST(:model AS text[]), CAST(:provider AS text[]), CAST(:tokens AS bigint[]), CAST(CAST(:cost AS text[]) AS numeric[]),
                   CAST(:currency AS text[]), CAST(:expires AS timestamptz[]))
            AS t(id, call_key, person_id, run_id, model, provider, tokens, cost, currency, expires)
       ON CONFLICT (call_key) DO NOTHING RETURNING 1),
     wanted AS (
-      SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:keys AS text[]), CAST(:slots AS timestamptz[]), CAST(:amounts AS numeric[]),
-                           CAST(:caps AS numeric[])) WITH ORDINALITY AS t(scope, key, slot, amount, cap, n)),
+      SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:keys AS text[]), CAST(:slots AS timestamptz[]),
+                           CAST(CAST(:amounts AS text[]) AS numeric[]),
+                           CAST(CAST(:caps AS text[]) AS numeric[])) WITH ORDINALITY AS t(scope, key, slot, amount, cap, n)),
     before AS (
       SELECT m.key, sum(m.spent + m.reserved) AS used FROM model_meter m
       WHERE m.scope = 'hour' AND m.slot > :since AND m.key IN (SELECT key FROM wanted WHERE scope = 'hour') GROUP BY m.key),
@@ -51,7 +54,7 @@ _RESERVE = text("""
 _SETTLE = text("""
     WITH input AS (
       SELECT * FROM unnest(CAST(:id AS uuid[]), CAST(:input_tokens AS bigint[]), CAST(:output_tokens AS bigint[]),
-                           CAST(:cost AS numeric[]), CAST(:estimated AS boolean[]), CAST(:outcome AS text[]),
+                           CAST(CAST(:cost AS text[]) AS numeric[]), CAST(:estimated AS boolean[]), CAST(:outcome AS text[]),
                            CAST(:duration_ms AS integer[]), CAST(:free_key AS boolean[]))
              AS t(id, used_input, used_output, used_cost, used_estimated, result, ms, free_key)),
     old AS (
@@ -84,7 +87,18 @@ _SETTLE = text("""
     SELECT max(spent) FROM moved WHERE scope = 'day'
 """)
 
-_CALL_COLUMNS = ("id", "call_key", "person_id", "run_id", "model", "provider", "tokens", "cost", "currency", "expires")
+_CALL_COLUMNS: dict[str, Callable[[list[Any]], Array]] = {
+    "id": Uuids, "call_key": Texts, "person_id": Uuids, "run_id": Uuids, "model": Texts, "provider": Texts, "tokens": Bigints,
+    "cost": lambda costs: Texts(list(map(str, costs))), "currency": Texts, "expires": Times,
+}  # fmt: skip
+_METER_COLUMNS: dict[str, Callable[[list[Any]], Array]] = {
+    "scopes": Texts, "keys": Texts, "slots": Times, "amounts": lambda amounts: Texts(list(map(str, amounts))),
+    "caps": lambda caps: Texts(list(map(str, caps))),
+}  # fmt: skip
+_SETTLED_COLUMNS: dict[str, Callable[[list[Any]], Array]] = {
+    "id": Uuids, "input_tokens": Bigints, "output_tokens": Bigints, "cost": lambda costs: Texts(list(map(str, costs))),
+    "estimated": Bools, "outcome": Texts, "duration_ms": Ints, "free_key": Bools,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +129,11 @@ async def reserve_all(tx: Transaction, rows: Sequence[CallRow], caps: Caps) -> b
     """Reserve every one of `rows` (all of one moment). False when one of them must not be or its key is known: roll back then."""
     now = rows[0].now
     wanted = _wanted(rows, caps, now)
-    columns = {name: [getattr(row, name) for row in rows] for name in _CALL_COLUMNS}
-    await tx.send(_LOCK, {"locks": sorted({person_lock(r.person_id) for r in rows if r.person_id is not None})})
-    meters = dict(
-        zip(("scopes", "keys", "slots", "amounts", "caps"), map(list, zip(*wanted, strict=True)) if wanted else [[]] * 5, strict=True)
-    )
+    calls = {name: array([getattr(row, name) for row in rows]) for name, array in _CALL_COLUMNS.items()}
+    meters = {name: array([want[n] for want in wanted]) for n, (name, array) in enumerate(_METER_COLUMNS.items())}
+    await tx.send(_LOCK, {"locks": Bigints(sorted({person_lock(r.person_id) for r in rows if r.person_id is not None}))})
     limits = {"run_cap": caps.run_cost, "day_cap": caps.day_cost, "now": now, "since": minute_slot(now) - timedelta(hours=1)}
-    row = (await tx.execute(_RESERVE, {**columns, **meters, **limits})).one()
+    row = (await tx.execute(_RESERVE, {**calls, **meters, **limits})).one()
     return bool(row.calls == len(rows) and row.added == len(wanted))
 
 
@@ -140,8 +152,8 @@ def _wanted(rows: Sequence[CallRow], caps: Caps, now: datetime) -> list[tuple[st
     return wanted + ([("day", "", day_slot(now), day, caps.day_cost)] if day > 0 else [])
 
 
-async def settle_all(tx: Transaction, settled: Sequence[Settled], now: datetime) -> Decimal | None:
+async def settle_all(db: Database, settled: Sequence[Settled], now: datetime) -> Decimal | None:
     """Replace the reservations of calls not settled yet by what was used; the money spent that day, None when none moved."""
-    columns = {name: [getattr(item, name) for item in settled] for name in Settled.__slots__}
-    value = await tx.scalar(_SETTLE, {**columns, "now": now, "epoch": EPOCH})
+    columns = {name: array([getattr(item, name) for item in settled]) for name, array in _SETTLED_COLUMNS.items()}
+    value = (await db.alone(_SETTLE, {**columns, "now": now, "epoch": EPOCH})).scalar()
     return None if value is None else Decimal(value)

@@ -198,18 +198,20 @@ class Budget:
 
     async def _settle_together(self, settled: Sequence[Settled]) -> list[tuple[Notice, ...] | Exception]:
         together, again = _distinct(settled)
-        async with self._db.begin() as tx:
-            day_spent = await batches.settle_all(tx, together, self._clock.now())
-            notices = await self._notices(tx, day_spent)
+        day_spent = await batches.settle_all(self._db, together, self._clock.now())
+        notices = await self._notices(day_spent)
         if again:
             await self._settle_together(again)
         return [notices, *[()] * (len(settled) - 1)]
 
-    async def _notices(self, tx: Transaction, day_spent: Decimal | None) -> tuple[Notice, ...]:
+    async def _notices(self, day_spent: Decimal | None) -> tuple[Notice, ...]:
+        """A crossing that a crash kept from being noted is noted at the next settlement: what was spent stays."""
         cap = self._limits.cost_per_day
-        if day_spent is None or cap <= 0:
+        reached = [p for p in PERCENTS if day_spent is not None and 0 < cap * p <= day_spent * 100]
+        if not reached:
             return ()
-        crossed = [p for p in PERCENTS if day_spent * 100 >= cap * p and await self._crossed(tx, p)]
+        async with self._db.begin() as tx:
+            crossed = [p for p in reached if await self._crossed(tx, p)]
         return tuple(Notice(code=f"cap_{p}", text=f"{p} % of today's cost limit for language models is used.") for p in crossed)
 
     async def _crossed(self, tx: Transaction, percent: int) -> bool:

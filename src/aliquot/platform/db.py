@@ -14,8 +14,9 @@ from psycopg import IsolationLevel
 from sqlalchemy import Column, DateTime, Executable, MetaData, Row, Uuid
 
 from aliquot.kernel.problems import Unavailable
-from aliquot.platform.pool import Pool, PoolExhausted, Session
-from aliquot.platform.sql import Result, render
+from aliquot.platform.pool import Pool, PoolExhausted
+from aliquot.platform.session import Session
+from aliquot.platform.sql import Result, positional, render
 
 log = structlog.get_logger(__name__)
 
@@ -73,18 +74,18 @@ class Transaction:
 
     async def outcome(self) -> Result:
         """Wait for the outcome of the statement sent last."""
-        return await self._session.cursor.result()
+        return Result(*await self._session.outcome())
 
     async def send(self, statement: Executable, params: Mapping[str, Any] | None = None) -> None:
         """Run `statement` without waiting: what is wrong with it is raised by a later statement or by the commit.
 
         For changes whose outcome is of no interest. It travels together with the next statement that is waited for.
         """
-        await self._session.send(*render(statement, params))
+        self._session.send(*render(statement, params))
 
     async def send_text(self, sql: str, params: Sequence[Any]) -> None:
-        """`send` for fixed SQL text with `%s` parameters, where building an expression would cost more than running it."""
-        await self._session.send(sql, params)
+        """`send` for fixed SQL text with `$1`, `$2`, … where building an expression would cost more than running it."""
+        self._session.send(positional(sql, len(params)), params)
 
     async def row(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Row[Any] | None:
         """The only row of the result, or None. Raises when there are several."""
@@ -95,7 +96,9 @@ class Transaction:
 
     async def scalar(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Any:
         """First column of the first row, or None."""
-        return (await self.execute(statement, params)).scalar()
+        await self.send(statement, params)
+        found = await self._session.outcome()
+        return found.rows[0][0] if found.rows else None
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator["Transaction"]:
@@ -132,7 +135,7 @@ class Connection:
         try:
             yield tx
         except BaseException:
-            if not self._session.conn.closed:
+            if not self._session.closed:
                 await self._session.roll_back()
             raise
         await tx.commit()
@@ -154,21 +157,24 @@ class Database:
 
         Raises DatabaseUnavailable when no connection can be had or the connection is lost, DiskFull when its disk is full.
         """
+        async with self._lent() as session:
+            tx = Transaction(session)
+            yield tx
+            await tx.commit()
+        tx.run_effects()
+
+    async def alone(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Result:
+        """The outcome of one statement that is a transaction of its own, in one round trip. Raises as `begin`."""
+        async with self._lent() as session:
+            return Result(*await session.alone(*render(statement, params)))
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Session]:
         if self._pool is None:
             self._pool = Pool(self._conninfo, self._name, self._size, self._wait)
         with self._as_facts():
             async with self._pool.session() as session:
-                tx = Transaction(session)
-                yield tx
-                await tx.commit()
-        tx.run_effects()
-
-    async def alone(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Result:
-        """The outcome of one statement in a transaction of its own, in one round trip with its commit. Raises as `begin`."""
-        async with self.begin() as tx:
-            await tx.send(statement, params)
-            await tx.commit()
-            return await tx.outcome()  # it came with the commit's
+                yield session
 
     @asynccontextmanager
     async def connection(self, isolation: IsolationLevel | None = None) -> AsyncIterator[Connection]:

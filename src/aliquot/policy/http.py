@@ -32,7 +32,7 @@ from aliquot.policy.contracts import (
 )
 
 router = APIRouter(tags=["policy"])
-router.include_router(administration_router)
+router.routes.extend(administration_router.routes)  # including it would match its routes twice, for every request
 
 _Limit = Annotated[int, Query(ge=1, le=200)]
 _IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]

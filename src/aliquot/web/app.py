@@ -61,8 +61,8 @@ from aliquot.web.wire.vercel import VercelEncoder
 
 log = structlog.get_logger(__name__)
 
-_ROUTERS = (
-    health_router, admin_router, identity_router, chat_router, tools_router, lab_router, policy_router, models_router, records_router,
+_ROUTERS = (  # matched one after the other: what is asked for most comes first
+    chat_router, health_router, admin_router, identity_router, tools_router, lab_router, policy_router, models_router, records_router,
     signatures_router, anchors_router, openai_router, tree_router, sharing_router, export_router, folders_router, search_router,
     feedback_router, tool_calls_router, live_router, agui_router, mcp_router, external_router, attachments_router,
     plans_router, access_router, erasure_router, retention_router, review_router, training_router, alerts_router, reports_router,

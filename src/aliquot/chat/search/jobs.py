@@ -48,7 +48,7 @@ class Backfill:
             for row in rows:
                 if (text := self._text(row.body, f"message.body:{row.id}")) is not None:
                     subject = self._vault.subject_of(row.body)
-                    await self._index.put_message(tx, row.id, (row.conversation_id, row.owner_id), subject, text)
+                    await self._index.put_message(tx, row.id, row.conversation_id, subject, text)
         return rows[-1].id if rows else None
 
     def _text(self, sealed: bytes, aad: str) -> str | None:

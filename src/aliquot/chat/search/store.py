@@ -20,11 +20,11 @@ from aliquot.platform.vault import Vault
 LISTED_KINDS = ("chat", "session")
 """Kinds of conversations that people see in lists and find; `api` and `tool` are hidden."""
 _PUT_MESSAGE = (
-    "INSERT INTO message_index (message_id, conversation_id, owner_id, subject, tokens) VALUES (%s, %s, %s, %s, %s::bigint[]) "
-    "ON CONFLICT DO NOTHING"
+    "INSERT INTO message_index (message_id, conversation_id, owner_id, subject, tokens) "  # noqa: S608 - a constant
+    f"SELECT $1, id, owner_id, $3, $4::bigint[] FROM conversation WHERE id = $2 AND kind IN {LISTED_KINDS} ON CONFLICT DO NOTHING"
 )
 _PUT_TITLE = (
-    "INSERT INTO title_index (conversation_id, subject, tokens) VALUES (%s, %s, %s::bigint[]) "
+    "INSERT INTO title_index (conversation_id, subject, tokens) VALUES ($1, $2, $3::bigint[]) "
     "ON CONFLICT (conversation_id) DO UPDATE SET subject = excluded.subject, tokens = excluded.tokens"
 )
 
@@ -35,12 +35,9 @@ class IndexStore:
     def __init__(self, vault: Vault) -> None:
         self.index = SearchIndex(vault)
 
-    async def put_message(
-        self, tx: Transaction, message_id: uuid.UUID, conversation: tuple[uuid.UUID, uuid.UUID], subject: uuid.UUID, text: str
-    ) -> None:
-        """Index a message of a conversation (its id, its owner) under the key the message is sealed with. Repeating it does nothing."""
-        array = _literal(self.index.of_text(subject, text))
-        await tx.send_text(_PUT_MESSAGE, [message_id, conversation[0], conversation[1], subject, array])
+    async def put_message(self, tx: Transaction, message_id: uuid.UUID, conversation_id: uuid.UUID, subject: uuid.UUID, text: str) -> None:
+        """Index a message, where its conversation is one that people find, under the key it is sealed with. Repeating it does nothing."""
+        await tx.send_text(_PUT_MESSAGE, [message_id, conversation_id, subject, _literal(self.index.of_text(subject, text))])
 
     async def put_title(self, tx: Transaction, conversation_id: uuid.UUID, owner_id: uuid.UUID, title: str | None) -> None:
         """Index a title instead of the one before; None takes it out."""

@@ -6,7 +6,7 @@ Only the fields used are decoded, from the raw bytes (msgspec): this is the hot 
 import asyncio
 import base64
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -69,6 +69,8 @@ class _Chunk(msgspec.Struct, gc=False):
 
 
 _chunks = msgspec.json.Decoder(_Chunk)
+_UNREAD = {"headers": {"X-Stainless-Raw-Response": "stream"}, "security": {"bearer_auth": True}}
+"""What `with_streaming_response` asks for: the response as it comes, with the SDK's credentials."""
 
 
 class OpenAIDecoder(EventDecoder):
@@ -181,6 +183,17 @@ def _stream_error(endpoint: str, error: Any) -> ModelProblem:
     return from_stream(endpoint, str(kind))
 
 
+@asynccontextmanager
+async def _answer(client: Any, body: bytes) -> AsyncGenerator[Any, None]:
+    """The SDK's response before its body is read. Not by `chat.completions.create`, which walks the request leaf by leaf, milliseconds for
+    a long history, and writes it with the slow JSON encoder: this is the SDK's door for requests it does not know."""
+    response = await client.post("/chat/completions", content=body, cast_to=object, options=_UNREAD)
+    try:
+        yield response
+    finally:
+        await response.close()
+
+
 class OpenAIAdapter:
     """One OpenAI-speaking endpoint."""
 
@@ -196,10 +209,7 @@ class OpenAIAdapter:
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         client = await self.connected()
         with mapped(self._config.name, sdk=self._sdk):
-            body = request_body(call)
-            # As extra_body: the SDK walks typed arguments leaf by leaf (milliseconds for a long history), ours are plain already.
-            create = client.chat.completions.with_streaming_response.create
-            async with aclosing(raw_body(create(model=body.pop("model"), messages=(), stream=True, extra_body=body))) as chunks:
+            async with aclosing(raw_body(_answer(client, msgspec.json.encode(request_body(call))))) as chunks:
                 async for data in chunks:
                     yield data
 

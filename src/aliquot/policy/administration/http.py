@@ -17,7 +17,7 @@ from aliquot.policy.api import PolicyApi, kept_refusals
 from aliquot.policy.bundles import BundleSource
 from aliquot.policy.contracts import Meaning, Signature
 
-router = APIRouter()
+router = APIRouter(tags=["policy"])
 
 _Limit = Annotated[int, Query(ge=1, le=200)]
 _IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
