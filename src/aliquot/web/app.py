@@ -175,7 +175,10 @@ class BodyTooLarge:
             if not refused:
                 await send(message)
 
-        await self._app(scope, receive, send_problem)
+        try:
+            await self._app(scope, receive, send_problem)
+        finally:
+            del scope[DIRECT]  # the server's `send` holds the scope: only the garbage collector would free the request and its connection
         if refused:
             problem = TooLarge("The request body is too large.")
             answer = _shape(Request(scope), problem) or problem_response(problem)
