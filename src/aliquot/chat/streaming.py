@@ -1,5 +1,6 @@
 """Turning a watched run into an HTTP stream, in whatever wire format."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -42,8 +43,20 @@ class LiveStream(StreamingResponse):
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Until the stream ends or whoever reads it leaves. (The framework's way to wait for either leaves a broken stream to the garbage
+        collector, with its connection.)"""
         self._direct: Send = scope.get(DIRECT, send)
-        await super().__call__(scope, receive, send)
+        streaming = asyncio.create_task(self.stream_response(send))
+        leaving = asyncio.create_task(self.listen_for_disconnect(receive))
+        try:
+            await asyncio.wait((streaming, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            streaming.cancel()
+            leaving.cancel()
+            await asyncio.wait((streaming, leaving))
+            del self._direct
+        if not streaming.cancelled():
+            streaming.result()
 
     async def stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -26,7 +26,7 @@ from aliquot.platform.sql import Plan
 _CONNECT_SECONDS = 5
 _LOOK_SECONDS = 0.5
 _PREPARED_AFTER = 5
-_KEPT_MAX = 500
+_KEPT_MAX = 200
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 _OK = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 
@@ -130,6 +130,7 @@ class Session:
             try:
                 await self._answers()
             finally:
+                self._last = None
                 self._open = self._pg.transaction_status != pq.TransactionStatus.IDLE
 
     async def roll_back(self) -> None:
@@ -139,7 +140,7 @@ class Session:
             self._command(b"ROLLBACK")
             self._sync()
             await self._answers(raising=False)
-            self._open = False
+            self._open, self._last = False, None
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
