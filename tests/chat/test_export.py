@@ -102,6 +102,15 @@ def test_deep_nesting_is_flattened_and_nothing_is_lost() -> None:
 
 
 @pytest.mark.rule("11.10(b)", "ALCOA legible")
+def test_a_table_breaks_no_word_that_has_room() -> None:
+    head = ["Run", "Instrument", "Protocol", "Operator", "State", "Started", "Duration", "Samples", "Results"]
+    row = ["R-2026-0011", "PCR-02", "PCR-STD-35", "Sana Scientist", "done", "2026-11-29 15:23 UTC", "1 h 21 min", "8",
+           "cycles completed 35; lid temperature, mean 105.24; block uniformity at 60; heating rate"]  # fmt: skip
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * 9, row))
+    found = PdfReader(io.BytesIO(pdf(document(table), Options(format="pdf")))).pages[0].extract_text().split()
+    assert set(" ".join([*head, *row]).split()) <= set(found)
+
+
 def test_a_pdf_is_tagged_numbered_and_says_its_time_zone() -> None:
     citation = {"title": "SOP 4", "page": 3, "excerpt": "Keep at 4 °C"}
     entries = (

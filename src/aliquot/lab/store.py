@@ -183,11 +183,13 @@ async def newest_run_codes(tx: Transaction, limit: int) -> list[str]:
     return [row.code for row in await tx.rows(statement)]
 
 
+_ACTIVE = _select_runs(instrument_run.c.ended_at.is_(None)).order_by(instrument_run.c.started_at, instrument_run.c.id)
+"""Built once: a loop asks every second."""
+
+
 async def active_runs(tx: Transaction, instrument_id: uuid.UUID | None = None) -> list[RunRow]:
     """Runs that were not yet found to be over: at most one per instrument."""
-    statement = _select_runs(instrument_run.c.ended_at.is_(None)).order_by(instrument_run.c.started_at, instrument_run.c.id)
-    if instrument_id is not None:
-        statement = statement.where(instrument_run.c.instrument_id == instrument_id)
+    statement = _ACTIVE if instrument_id is None else _ACTIVE.where(instrument_run.c.instrument_id == instrument_id)
     return [RunRow(**row._mapping) for row in await tx.rows(statement)]
 
 

@@ -6,13 +6,15 @@ PDF/UA needs one heading order, a title and a language; text in the file can be 
 from pathlib import Path
 from typing import Any
 
-from aliquot.chat.export.blocks import Block, blocks, clean
+from aliquot.chat.export.blocks import Block, Inline, blocks, clean, plain
 from aliquot.chat.export.contracts import Document, Entry, Options
 from aliquot.chat.export.times import shown
 from aliquot.platform.pdf import Unprintable, typeset
 
 _TEMPLATE = Path(__file__).with_name("conversation.typ")
 _NO_GLYPH = "Some characters are in no font of this server and appear as boxes; the Markdown and JSON exports hold them."
+_UNBROKEN = 40
+"""Characters of a word, at most, that a column makes room for."""
 
 
 def pdf(document: Document, options: Options) -> bytes:
@@ -69,10 +71,29 @@ def _levelled(found: list[Block]) -> list[Block]:
 def _ready(block: Block) -> Block:
     """Cells as dictionaries: typst would flatten nested arrays into one."""
     if block["kind"] == "table":
-        cells = [[{"pieces": cell} for cell in row] for row in block["rows"]]
-        return block | {"head": [{"pieces": cell} for cell in block["head"]], "rows": cells}
+        rows = [block["head"], *block["rows"]]
+        shares, most = _columns(rows)
+        cells = [[{"pieces": cell, "most": fits} for cell, fits in zip(row, most, strict=False)] for row in rows]
+        return block | {"head": cells[0], "rows": cells[1:], "shares": shares}
     if block["kind"] == "list":
         return block | {"items": [[_ready(inner) for inner in item] for item in block["items"]]}
     if block["kind"] == "quote":
         return block | {"blocks": [_ready(inner) for inner in block["blocks"]]}
     return block | {"level": min(4, block["level"])} if block["kind"] == "heading" else block
+
+
+def _columns(rows: list[list[list[Inline]]]) -> tuple[list[float], list[int]]:
+    """The columns' shares of the page's width (none: each is as wide as its cells), and how long a word may be in each before it is broken.
+
+    A word is broken only where there is no room for it; what room is left goes to columns with long cells.
+    """
+    texts = [[plain([{"inline": cell}]) for cell in column] for column in zip(*rows, strict=False)]
+    room = (150 if len(texts) > 10 else 112 if len(texts) > 6 else 96) - 2 * len(texts)  # characters, at the template's sizes
+    longest = [max(map(len, column)) for column in texts]
+    if sum(longest) <= room:
+        return [], [_UNBROKEN] * len(texts)
+    words = [min(_UNBROKEN, 2 + max((len(word) for cell in column for word in cell.split()), default=1)) for column in texts]
+    rest = [max(0, length - word) for length, word in zip(longest, words, strict=True)]
+    spare = max(0, room - sum(words)) / max(1, sum(rest))
+    shares = [word + spare * more for word, more in zip(words, rest, strict=True)]
+    return shares, [max(4, int(share * room / sum(shares))) for share in shares]
