@@ -281,6 +281,23 @@ async def test_a_caller_who_goes_on_after_a_failure_commits_nothing(urls: Urls) 
     await own.close()
 
 
+async def test_what_fails_only_at_the_commit_is_not_taken_for_done(urls: Urls) -> None:
+    """A constraint that is looked at last: the statement itself was answered well."""
+    own = Database(urls.owner, pool_size=1)
+    await own.alone(sa.text("CREATE TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
+    twice = sa.text("INSERT INTO late VALUES (1), (1)")
+
+    async def committed() -> None:
+        async with own.begin() as tx:
+            assert (await tx.execute(twice)).rowcount == 2
+
+    for attempt in (committed, lambda: own.alone(twice)):
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            await attempt()
+        assert (await own.alone(sa.text("SELECT count(*) FROM late"))).scalar() == 0
+    await own.close()
+
+
 async def test_the_connection_forgets_statements_it_has_not_run_for_long(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "_KEPT_MAX", 5)
     monkeypatch.setattr(session_module, "_PREPARED_AFTER", 1)

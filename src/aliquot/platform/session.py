@@ -250,8 +250,8 @@ class Session:
             raise psycopg.OperationalError("the connection is lost")
         asked = self._awaited.popleft()
         if asked is _Sent.SYNC:
-            if result.status != pq.ExecStatus.PIPELINE_SYNC:  # the server says good-bye
-                raise psycopg.OperationalError(result.get_error_message())
+            if result.status != pq.ExecStatus.PIPELINE_SYNC:  # the server says good-bye, or could not commit what stood alone
+                raise error_from_result(result)
             return None
         self._pg.get_result()  # None: the end of the answer
         if result.status not in _OK:
