@@ -1,10 +1,17 @@
 """The connection is cut at random points: nothing lost, nothing doubled, nothing asked twice."""
 
+import asyncio
+import io
 import random
 from collections.abc import Callable
 
 import pytest
 
+from aliquot.cli.chat import connection
+from aliquot.cli.chat.approvals import Approvals
+from aliquot.cli.chat.failures import Unreachable
+from aliquot.cli.chat.person import Person
+from aliquot.cli.chat.screen import PlainScreen
 from tests.cli.conftest import Client, dropping, runs_of, stop_runs, token_of
 from tests.peers.models_server import ModelServer, ToolCall, Turn
 from tests.site import Site
@@ -71,3 +78,25 @@ async def test_a_lost_connection_is_mentioned_once_and_discreetly(model_site: Si
     assert ended.out.strip() == WORDS
     assert ended.err.count("The connection was lost; reconnecting …") == 1
     assert ended.err.count("Connected again; going on where it stopped.") == 1
+
+
+async def test_a_decision_whose_fate_is_unknown_is_said_to_be(
+    model_site: Site, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes the decision and the line is dead from there on: the client must not sound as if nothing had been decided."""
+    monkeypatch.setattr(connection, "_PATIENCE_SECONDS", 0.3)
+    model_server.script(Turn(tool_calls=(START,)), Turn(text="The run has been started."))
+    scientist = await model_site.client("scientist")
+    asked = await scientist.post("/api/chat/completion", json={"message": "Start the PCR"})
+    approval = asked.json()["approval"]["id"]
+    async with dropping(model_site.url, 1, [100_000, *[0] * 20]) as proxy:
+        line = connection.Connection(proxy.url, await token_of(model_site))
+        nowhere = io.StringIO()
+        mine = Approvals(line, Person(present=False, prompts=nowhere), PlainScreen(nowhere, nowhere), stance="approve")
+        with pytest.raises(Unreachable, match="Whether your decision arrived is not known"):
+            await asyncio.to_thread(mine.settle, approval)
+        line.close()
+    decided = (await scientist.get(f"/api/approvals/{approval}")).json()
+    await scientist.get(f"/api/runs/{decided['next_run_id']}/events")
+    assert len(await runs_of(model_site, "PCR-02")) == 1  # sent several times, counted once
+    await stop_runs(model_site, "PCR-02")

@@ -4,7 +4,7 @@ import json
 from typing import Any, Literal
 
 from aliquot.cli.chat.connection import Connection
-from aliquot.cli.chat.failures import Refused
+from aliquot.cli.chat.failures import Refused, Unreachable
 from aliquot.cli.chat.neutral import one_line
 from aliquot.cli.chat.person import Choice, Person
 from aliquot.cli.chat.plans import PLAN, Plans
@@ -144,6 +144,11 @@ class Approvals:
                 self._screen.failure(str(refusal))
                 return self.get(str(approval["id"])), None
             return self._already(self.get(str(approval["id"])))  # also: the answer to our own decision was lost on the way
+        except Unreachable as failure:
+            raise Unreachable(
+                f"{failure} Whether your decision arrived is not known: if it did, it counts once. "
+                "When the server is back, `aliquot chat --continue` shows how it stands."
+            ) from failure
         run_id = decided.get("run_id")
         after = decided.get("approval")
         return after if isinstance(after, dict) else approval, str(run_id) if run_id else None
