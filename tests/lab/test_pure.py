@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aliquot.lab import naming, planning, rendering
 from aliquot.lab.contracts import ProtocolText, Step
+from aliquot.lab.declared import every
 from aliquot.lab.drivers import DriverError, RunSpec
 from aliquot.lab.drivers.simulated import SimulatedDriver
 from aliquot.lab.errors import AmbiguousInstrument, UnknownInstrument, WrongParameters, WrongSamples
@@ -176,3 +177,13 @@ def test_a_code_that_nothing_has_is_not_found_in_another_ones_name(said: str) ->
     with pytest.raises(UnknownInstrument):
         naming.resolve(said, [spare])
     assert naming.resolve("spare rotor", [spare]) is spare
+
+
+async def test_names_are_read_to_the_last_page() -> None:
+    """Fails when a laboratory with more protocols than fit on a page is told that the others do not exist."""
+    pages: dict[str | None, tuple[list[int], str | None]] = {None: ([1, 2], "2"), "2": ([3, 4], "4"), "4": ([5], None)}
+
+    async def page(after: str | None) -> tuple[list[int], str | None]:
+        return list(pages[after][0]), pages[after][1]
+
+    assert await every(page) == [1, 2, 3, 4, 5]

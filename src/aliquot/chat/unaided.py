@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from aliquot.routing.contracts import Route
+from aliquot.routing.contracts import CALLS_MAX, Route
 
 _SHOWN_MAX = 12
 _THANKS = re.compile(
@@ -46,14 +46,14 @@ def reply(question: str, route: Route, suggestions: Sequence[str], *, hidden_by:
 def asked_back(route: Route) -> str:
     """A question for the first thing that is missing, with what it may be."""
     slot = route.missing[0]
-    noun, wish = _words(slot), _wish(route)
+    noun, wish = _words(route.explanation.get("noun", slot)), _wish(route)
     if slot in _REASONS:
         return f"What is the reason for “{wish}”? Your next message is taken as it; then you are asked to confirm."
     unknown, near = route.explanation.get("unknown", []), route.explanation.get("near", [])
     known = list(route.explanation.get("candidates", {}).get(slot, ()))[:_SHOWN_MAX]
     if (named := route.explanation.get("empty", {}).get(slot)) is not None:
         return f"There is no {noun} for {named} at the moment. Nothing was done."
-    begin = f"There is no {noun} {unknown[0]} here. " if unknown else ""
+    begin = f"{_no(route.explanation.get('kind', noun), unknown[:1])} " if unknown else ""
     ask = f"Did you mean {' or '.join(near)}?" if near else f"Which {noun} do you mean?"
     if slot == "instrument" and set(known) <= {"all"} and not near:
         return "No instruments are registered here yet. `aliquot serve --demo` seeds an invented laboratory with simulated ones."
@@ -73,11 +73,33 @@ def remark(route: Route) -> str:
     """What of the question was not done, to be said under the answer to the rest; empty when it was all of it."""
     left = [part for one in (route, *route.also) for part in one.unanswered]
     lines = [f"Not done: “{part}”. Please ask for it on its own." for part in left]
+    lines += [line for one in (route, *route.also) for line in _of_a_list(one)]
     for one in route.also:
-        if one.asks:
+        if one.asks and (unknown := one.explanation.get("unknown")):
+            lines.append(_no(one.explanation["kind"], unknown[:1]))
+        elif one.asks:
             wanted = " and ".join(_words(slot) for slot in one.missing)
             lines.append(f"Not done: {_words(one.tool or '')}. It needs the {wanted} as well; please ask for it on its own, with that.")
     return "\n\n".join(lines)
+
+
+def _of_a_list(route: Route) -> list[str]:
+    """What was named in a list of things and is not here, or not shown."""
+    told = route.explanation
+    lines = [_no(told["kind"], told["strangers"])] if told.get("strangers") else []
+    if over := told.get("over"):
+        lines.append(f"Not shown: {_listed(over, 'and')}. At most {CALLS_MAX} are shown at once; please ask for the others on their own.")
+    if told.get("compares"):
+        lines.append("These are shown one after the other; nothing here compares them without a language model.")
+    return lines
+
+
+def _no(kind: str, unknown: Sequence[str]) -> str:
+    return f"There is no {_words(kind)} {_listed(unknown, 'or')} here."
+
+
+def _listed(names: Sequence[str], word: str) -> str:
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _needed(route: Route) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from aliquot.lab.api import LIMIT_MAX
 from aliquot.lab.contracts import ACTIVE, REASON_CHARS_MAX, SAMPLE_PATTERN, SAMPLES_MAX, StartPlan, StartRun
 from aliquot.lab.declared import (
     CODE_PATTERN,
@@ -12,6 +13,7 @@ from aliquot.lab.declared import (
     LabTool,
     by_name,
     caller_of,
+    every,
     instrument_argument,
     names_of,
     schema,
@@ -108,8 +110,8 @@ class StartRunTool(LabTool):
 
     async def relations(self, tx: Transaction) -> tuple[Relation, ...]:
         """Which protocols run on what. One instrument that can run a protocol is meant by it; a protocol is always chosen by a person."""
-        protocols, _ = await self._lab.protocols(tx, limit=200)
-        instruments, _ = await self._lab.instruments(tx)
+        protocols = await every(lambda after: self._lab.protocols(tx, limit=LIMIT_MAX, after=after))
+        instruments = await every(lambda after: self._lab.instruments(tx, after=after))
         fits = [(p.code, i) for p in protocols for i in instruments if i.kind in p.text.kinds]
         offered = by_name(
             [(name, ()) for i in instruments for name in names_of(i)] + [(n, [code]) for code, i in fits for n in names_of(i)]

@@ -1,9 +1,9 @@
 """What the laboratory's tools have in common: pieces of their schemas, who calls, and the words people use for things here."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
-from aliquot.lab.api import LabApi
+from aliquot.lab.api import LIMIT_MAX, LabApi
 from aliquot.lab.contracts import Caller, Instrument
 from aliquot.lab.naming import KIND_NAMES
 from aliquot.platform.db import Transaction
@@ -15,6 +15,8 @@ RUN_PATTERN = r"^[Rr]-[0-9]{4}-[0-9]{4,8}$"
 CODE_PATTERN = r"^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$"
 TEXT_PATTERN = r"^[^\u0000-\u001f\u007f]+$"
 VOCABULARY_RUNS = 50
+_NAMED_MAX = 5_000
+_Thing = TypeVar("_Thing")
 
 
 def instrument_argument(description: str) -> dict[str, Any]:
@@ -47,14 +49,23 @@ class LabTool:
 
     async def _instrument_names(self, tx: Transaction) -> tuple[str, ...]:
         """Codes, names, and what people call each kind that is there."""
-        found, _ = await self._lab.instruments(tx)
+        found = await every(lambda after: self._lab.instruments(tx, after=after))
         kinds = sorted({instrument.kind for instrument in found})
         names = [*(i.code for i in found), *(i.name for i in found), *(name for kind in kinds for name in KIND_NAMES.get(kind, ()))]
         return tuple(dict.fromkeys(names))
 
     async def _protocol_codes(self, tx: Transaction) -> tuple[str, ...]:
-        found, _ = await self._lab.protocols(tx, limit=200)
+        found = await every(lambda after: self._lab.protocols(tx, limit=LIMIT_MAX, after=after))
         return tuple(protocol.code for protocol in found)
+
+
+async def every(page: Callable[[str | None], Awaitable[tuple[list[_Thing], str | None]]]) -> list[_Thing]:
+    """All pages: of a thing that is left out the assistant would say that it does not exist."""
+    found, after = await page(None)
+    while after is not None and len(found) < _NAMED_MAX:
+        more, after = await page(after)
+        found += more
+    return found
 
 
 def names_of(instrument: Instrument) -> tuple[str, ...]:

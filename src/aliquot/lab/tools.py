@@ -5,9 +5,9 @@ from typing import Any
 from aliquot.kernel.clock import rfc3339
 from aliquot.lab import answering
 from aliquot.lab.acting import StartRunTool, StopRunTool
-from aliquot.lab.api import STATE_WORDS, LabApi
+from aliquot.lab.api import LIMIT_MAX, STATE_WORDS, LabApi
 from aliquot.lab.contracts import SAMPLES_MAX
-from aliquot.lab.declared import ALL, CODE_PATTERN, RUN_PATTERN, TEXT_PATTERN, VOCABULARY_RUNS, LabTool, instrument_argument, schema
+from aliquot.lab.declared import ALL, CODE_PATTERN, RUN_PATTERN, TEXT_PATTERN, VOCABULARY_RUNS, LabTool, every, instrument_argument, schema
 from aliquot.lab.examples import HISTORY, PROTOCOLS, RUN, STATUS
 from aliquot.lab.planning import period
 from aliquot.lab.rendering import (
@@ -137,7 +137,7 @@ class GetRunHistory(LabTool):
 
     async def vocabulary(self, tx: Transaction) -> dict[str, tuple[str, ...]]:
         """Also the codes of retired instruments: their runs can still be asked for."""
-        known, _ = await self._lab.instruments(tx, retired=True)
+        known = await every(lambda after: self._lab.instruments(tx, after=after, retired=True))
         gone = tuple(instrument.code for instrument in known if instrument.retired_at is not None)
         return {"instrument": (*await self._instrument_names(tx), *gone), "state": tuple(STATE_WORDS)}
 
@@ -214,6 +214,6 @@ class GetProtocols(LabTool):
         return protocols_overview(result.data)
 
     async def vocabulary(self, tx: Transaction) -> dict[str, tuple[str, ...]]:
-        found, _ = await self._lab.protocols(tx, limit=200)
+        found = await every(lambda after: self._lab.protocols(tx, limit=LIMIT_MAX, after=after))
         words = (*(protocol.code for protocol in found), *(protocol.text.name for protocol in found))
         return {"instrument": await self._instrument_names(tx), "query": words}

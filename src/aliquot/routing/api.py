@@ -1,25 +1,23 @@
 """The door to the router."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from aliquot.platform.db import Transaction
-from aliquot.platform.memory import give_back
-from aliquot.routing import examples, followup, forms, gates, lists, parts, relations, replies, training
+from aliquot.routing import examples, fitting, followup, forms, gates, lists, parts, relations, replies, strangers, training
 from aliquot.routing.contracts import Intent, PriorCall, Route, RouteQuery
 from aliquot.routing.extraction import Extracted, Reading, extract, is_dated, undated
-from aliquot.routing.intent import IntentClassifier
+from aliquot.routing.lists import QUANTIFIERS
 from aliquot.routing.model import Model, Scored
-from aliquot.routing.reader import QUANTIFIERS, Reader, World
-from aliquot.routing.text import CHARS_MAX, normalise, words_of
+from aliquot.routing.reader import Reader, World
+from aliquot.routing.text import CHARS_MAX, normalise
+from aliquot.routing.vocabulary import Mention, begins_like, stands_in_place
 from aliquot.tools.contracts import Tool
 
 ACTION_THRESHOLD_MIN = 0.85
@@ -47,9 +45,8 @@ class RoutingApi:
         _ = self._reader
 
     @cached_property
-    def _fit(self) -> "_Fit":
-        tools = tuple(self._tools.values())
-        return _fitted(_Declared(_declaration(tools), tools))
+    def _fit(self) -> fitting.Fit:
+        return fitting.fitted(tuple(self._tools.values()))
 
     @cached_property
     def _reader(self) -> Reader:
@@ -79,7 +76,7 @@ class RoutingApi:
         `missing` names what has to be asked back, with known values in `explanation["candidates"]`. Never raises for the question.
         """
         kept = self._reader.kept(query.tools)
-        if kept is not None and (route := self._routed(query, kept)).accepted and not route.unanswered:
+        if kept is not None and (route := self._routed(query, kept)).accepted and not _leaves(route):
             return route
         return self._routed(query, await self._reader.world(tx, query.tools))  # what is not clear may have been added a moment ago
 
@@ -111,7 +108,21 @@ class RoutingApi:
         return self._several(text, whole, prior, world, now) or whole
 
     def _whole(self, reading: Reading, prior: Sequence[PriorCall], world: World) -> Route:
-        return self._follow_up(reading, prior, world) or self._fresh(reading, prior, world)
+        return self._apart(reading, prior, world) or self._follow_up(reading, prior, world) or self._fresh(reading, prior, world)
+
+    def _apart(self, reading: Reading, prior: Sequence[PriorCall], world: World) -> Route | None:
+        """The calls for what is known of a list, with what has to be said of the rest; None when it is no such question to read."""
+        if (apart := lists.apart(reading, world.vocabulary)) is None:
+            return None
+        bare = self._reader.read(apart.text, world.vocabulary, reading.now)
+        route = self._follow_up(bare, prior, world) or self._fresh(bare, prior, world)
+        if any(not one.accepted or self._acts(one) or not apart.slots & one.arguments.keys() for one in (route, *route.also)):
+            return None
+        each = [replace(one, asked="" if apart.compares else one.asked) for one in route.also]
+        kind = self._reader.kind(min(apart.slots))
+        told = {"strangers": apart.unknown, "kind": kind, "compares": apart.compares}
+        asked, left = "" if apart.compares else route.asked, (*route.unanswered, *apart.left)
+        return replace(route, asked=asked, also=tuple(each), unanswered=left, explanation=route.explanation | told)
 
     def _fresh(self, reading: Reading, prior: Sequence[PriorCall], world: World) -> Route:
         reading = self._reader.carried(reading, prior)
@@ -126,6 +137,7 @@ class RoutingApi:
         if name == training.NONE:
             return self._nothing("out of scope", scored, world)
         tool = self._tools[name]
+        reading = self._in_place(reading, tool, world)
         found = extract(tool, reading, world.vocabulary, self._defaults(tool, question, reading))
         if prior and any(mention.carried for mention in reading.mentions):
             followup.keep_place(found, prior[-1], tool)
@@ -143,7 +155,7 @@ class RoutingApi:
         route = replace(
             self._route(tool, found, probability, reading, world, explanation, scored), asked=forms.essence(self._reader.masked(reading))
         )
-        return lists.spread(route, found, reading) if tool.effect == "read" else route
+        return lists.spread(route, reading) if tool.effect == "read" else route
 
     def _follow_up(self, reading: Reading, prior: Sequence[PriorCall], world: World) -> Route | None:
         """The newest earlier call with what this question changes of it."""
@@ -151,26 +163,35 @@ class RoutingApi:
         tool = self._tools.get(last.tool) if last is not None and last.tool in world.permitted else None
         if last is None or tool is None:
             return None
+        reading = self._in_place(reading, tool, world)
         follow = followup.resolve(reading, last, tool, world.vocabulary)
         if follow is None:
             return None
         shut = gates.general(reading, self._reader.masked(reading), tool, self._model.spelling)
         probability = min([followup.PROBABILITY * follow.certainty, *(gate.limit for gate in shut)])
         found = Extracted(follow.arguments, list(follow.missing), follow.candidates)
-        return self._route(tool, found, probability, reading, world, {"follows": last.tool, "doubts": [gate.why for gate in shut]})
+        route = self._route(tool, found, probability, reading, world, {"follows": last.tool, "doubts": [gate.why for gate in shut]})
+        return lists.spread(route, reading)
+
+    def _in_place(self, reading: Reading, tool: Tool, world: World) -> Reading:
+        settled = {relation.argument for relation in world.relations.get(tool.name, ()) if relation.settles}
+        return strangers.in_place(reading, tool, settled, world.vocabulary.values)
 
     def _reply(self, reading: Reading, pending: Route, prior: Sequence[PriorCall], world: World) -> Route | None:
         """What `pending` asked for, completed by this message; None when it is about something else."""
         tool = self._tools[pending.tool or ""]
         related = world.relations.get(tool.name, ())
+        reading = self._in_place(reading, tool, world)
         found = extract(tool, reading, world.vocabulary, {})
         relations.complete(found, reading, related)
         given = replies.filled(pending, found, reading)
         if not replies.only_fills(reading) and self._whole(reading, prior, world).accepted:
             return None  # a question of its own
         if given is None:
-            unknown = _unknown(reading) if replies.only_fills(reading) else []
-            return replace(pending, explanation=pending.explanation | {"unknown": unknown}) if unknown else None
+            if not reading.codes or not replies.only_fills(reading):
+                return None
+            known = pending.explanation.get("candidates", {}).get(pending.missing[0], [])
+            return replace(pending, explanation=pending.explanation | self._unknown(reading, tool, pending.missing[0], known, world))
         done = Extracted(pending.arguments | given, [slot for slot in pending.missing if slot not in given])
         done.candidates = {slot: pending.explanation.get("candidates", {}).get(slot, []) for slot in done.missing}
         relations.complete(done, reading, related)
@@ -196,9 +217,11 @@ class RoutingApi:
         if any(self._acts(route) for route in sure[:-1]):
             return None if whole.accepted or len(sure) < 2 else replace(self._nothing(SEVERAL_ACTIONS), unanswered=tuple(said))
         distinct = len({(route.tool, repr(route.arguments)) for route in sure}) == len(said)
+        if sure and not any(map(self._acts, sure)) and all(route.accepted or route.explanation.get("unknown") for route in sure):
+            sure.sort(key=lambda route: not route.accepted)  # what is not here does not keep the rest from being answered
         if sure and sure[0].accepted and distinct:
             same = whole.accepted and {route.tool for route in sure} == {whole.tool}
-            return None if same else replace(sure[0], also=(*sure[0].also, *sure[1:]))
+            return None if same else _joined(sure)
         return self._partly(whole, said, routes)
 
     def _plan(self, text: str, prior: Sequence[PriorCall], world: World, now: datetime | None) -> Route | None:
@@ -221,7 +244,7 @@ class RoutingApi:
         if sum(self._acts(route) for route in routes if route.accepted or route.asks) < 2:
             return None
         if all(route.accepted for route in routes):
-            return replace(routes[0], also=tuple(routes[1:]))
+            return _joined(routes)
         unclear = tuple(part for part, route in zip(said, routes, strict=True) if not route.accepted)
         asks = next((route for route in routes if route.asks), None)
         missing = {} if asks is None else {"missing": [asks.tool, *asks.missing]}
@@ -241,7 +264,7 @@ class RoutingApi:
         ]
         if not read or not left:
             return None
-        return replace(read[0], also=(*read[0].also, *read[1:]), unanswered=tuple(left))
+        return replace(_joined(read), unanswered=tuple(left))
 
     def _acts(self, route: Route) -> bool:
         return route.tool is not None and self._tools[route.tool].effect != "read"
@@ -250,11 +273,13 @@ class RoutingApi:
         self, tool: Tool, found: Extracted, probability: float, reading: Reading, world: World, explanation: dict[str, Any],
         scored: Scored | None = None,
     ) -> Route:  # fmt: skip
-        unknown = _unknown(reading) if found.missing else []
         candidates = {slot: list(values) for slot, values in found.candidates.items()}
-        if unknown:
-            candidates = {slot: relations.nearest_first(unknown[0], values) for slot, values in candidates.items()}
-        near = relations.near(unknown[0], candidates.get(found.missing[0], [])) if unknown else []
+        about: dict[str, Any] = {"unknown": [], "near": []}
+        if found.missing and reading.codes:
+            first = _said(reading, reading.codes[0])
+            candidates = {slot: relations.nearest_first(first, values) for slot, values in candidates.items()}
+            about = self._unknown(reading, tool, found.missing[0], candidates.get(found.missing[0], []), world)
+        noun = {"noun": self._reader.kind(found.missing[0])} if found.missing else {}
         empty = {slot: given for slot, given in found.narrowed.items() if slot in found.missing and not candidates.get(slot)}
         return Route(
             tool=tool.name,
@@ -264,9 +289,21 @@ class RoutingApi:
             missing=tuple(found.missing),
             alternatives=_alternatives(scored, world, tool.name),
             model_version=self.version,
-            explanation=explanation | {"candidates": candidates, "unknown": unknown, "near": near, "empty": empty},
+            explanation=explanation | {"candidates": candidates, "empty": empty} | about | noun,
             permitted=tool.name in world.permitted,
         )
+
+    def _unknown(self, reading: Reading, tool: Tool, slot: str, known: Sequence[str], world: World) -> dict[str, Any]:
+        """What can be said of the codes nobody knows, where `slot` is asked for: what they were meant for, and what comes near."""
+        first, values = reading.codes[0], world.vocabulary.values
+        said = _said(reading, first)
+        elsewhere = first.slot in values and first.slot not in tool.parameters["properties"] and not begins_like(said, values.get(slot, ()))
+        meant = first.slot if first.listed or elsewhere else slot
+        for relation in world.relations.get(tool.name, ()):
+            if relation.settles and relation.argument == slot and relation.given not in tool.parameters["properties"]:
+                meant = relation.given if stands_in_place(reading.text, first) else meant  # `stop the run on FOO-99`
+        kind = self._reader.kind(meant)
+        return {"unknown": [_said(reading, code) for code in reading.codes], "near": relations.near(said, known), "kind": kind}
 
     def _nothing(self, why: str, scored: Scored | None = None, world: World | None = None) -> Route:
         return Route(
@@ -290,70 +327,24 @@ class RoutingApi:
         return known[best][0] if similar[best] >= _DEFAULT_SIMILARITY else {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Declared:
-    """Tools by what they declare: two sites with the same declarations are the same to the router."""
-
-    text: str
-    tools: tuple[Tool, ...] = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """What follows from the declarations alone."""
-
-    model: Model
-    constants: dict[str, list[tuple[dict[str, Any], Any]]]
-    """Per tool, see `_constant_examples`."""
-    intents: IntentClassifier
-    version: str
-
-
-def _declaration(tools: Sequence[Tool]) -> str:
-    shown = [
-        [tool.name, tool.effect, tool.description, tool.parameters, [[example.text, example.arguments] for example in tool.examples]]
-        for tool in tools
-    ]
-    return json.dumps(shown, sort_keys=True)
-
-
-@lru_cache(maxsize=4)
-def _fitted(declared: _Declared) -> _Fit:
-    """Fitting is pure, so routers of the same tools in one process share the result (tests build many)."""
-    tools = declared.tools
-    rows = tuple(training.rows(tools))
-    acting = frozenset(tool.name for tool in tools if tool.effect != "read")
-    model = Model(rows, lambda label, text: gates.closed(text, acts=label in acting))
-    mask = training.Masking(tools)
-    constants = {tool.name: _constant_examples(tool, mask, model) for tool in tools}
-    content = "\n".join(f"{row.label}\t{row.text}" for row in rows)
-    intents = IntentClassifier(tools)
-    give_back()
-    return _Fit(model, constants, intents, "declared-" + hashlib.sha256(content.encode()).hexdigest()[:12])
-
-
-def _constant_examples(tool: Tool, mask: training.Masking, model: Model) -> list[tuple[dict[str, Any], Any]]:
-    """Every example that names nothing, with those of its arguments that its text does not spell out, and its features."""
-    result = []
-    for example in tool.examples:
-        constants = {
-            slot: value
-            for slot, value in example.arguments.items()
-            if isinstance(value, str) and (normalise(value) not in normalise(example.text) or value.lower() in QUANTIFIERS)
-        }
-        text = mask.example(example.text, example.arguments)
-        if not any(word.startswith("z") for word in words_of(text)):
-            result.append((constants, model.vector(text)))
-    return result
-
-
 def _doubts(route: Route) -> Sequence[str]:
     doubts: Sequence[str] = route.explanation.get("doubts", ())
     return doubts
 
 
-def _unknown(reading: Reading) -> list[str]:
-    return [reading.text[code.start : code.end].upper() for code in reading.codes]
+def _said(reading: Reading, code: Mention) -> str:
+    return reading.text[code.start : code.end].upper()
+
+
+def _leaves(route: Route) -> bool:
+    """Something of the message is not answered, or said to be unknown: that is judged by what there is now."""
+    return any(one.unanswered or one.explanation.get("strangers") for one in (route, *route.also))
+
+
+def _joined(routes: Sequence[Route]) -> Route:
+    """The first with all that follows from the others."""
+    further = [one for route in routes[1:] for one in (replace(route, also=()), *route.also)]
+    return replace(routes[0], also=(*routes[0].also, *further))
 
 
 def _alternatives(scored: Scored | None, world: World | None, but: str | None) -> tuple[tuple[str, float], ...]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+CALLS_MAX = 5
+"""Things of a list that are answered at once."""
 IntentName = Literal["question", "data_query", "action", "multi_step", "chit_chat", "out_of_scope", "undecided"]
 """`question` asks for knowledge or advice, `data_query` for what the site's records hold, `action` for one thing to be done,
 `multi_step` for several of which one or more act. `undecided`: not sure enough to say."""
@@ -52,7 +54,9 @@ class Route:
     alternatives: tuple[tuple[str, float], ...] = ()
     model_version: str = ""
     explanation: dict[str, Any] = field(default_factory=dict)
-    """`candidates`: known values per missing argument; `unknown`: codes nobody knows; `empty`: what was named and has none of it;
+    """`candidates`: known values per missing argument; `unknown`: codes nobody knows, `kind` what they were meant for, `near` what comes
+    near; `noun`: what the first missing argument is; `empty`: what was named and has none of it; `strangers`: codes nobody knows in a list
+    whose other things are answered; `over`: things of a list that are too many to be answered; `compares`: a comparison was asked for;
     `doubts`, `masked`: for the curious."""
     permitted: bool = True
     """False when the person may not use `tool`."""

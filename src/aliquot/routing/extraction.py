@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from aliquot.routing import forms, lexicon, periods
 from aliquot.routing.text import Token, tokens
-from aliquot.routing.vocabulary import Mention, Vocabulary, are_listed, quotations
+from aliquot.routing.vocabulary import Mention, Vocabulary, are_listed, could_be, is_meant_for, quotations, stands_in_place
 from aliquot.tools.contracts import Tool
 
 CANDIDATES_MAX = 12
@@ -89,7 +89,11 @@ def extract(tool: Tool, reading: Reading, vocabulary: Vocabulary, defaults: Mapp
         for slot, moment in ((_SINCE, period.since), (_UNTIL, period.until)):
             if moment is not None:
                 found.arguments[slot] = moment.isoformat()
-    for slot in tool.parameters.get("required", ()):
+    required = tool.parameters.get("required", ())
+    if reading.codes and any(slot in vocabulary.values for slot in found.arguments):
+        plain = (reading.text, reading.codes[0])
+        found.missing = [slot for slot in found.missing if slot in required or is_meant_for(*plain, vocabulary.values.get(slot, ()))]
+    for slot in required:
         if slot not in found.arguments and slot not in found.missing:
             if slot in defaults and not reading.codes:
                 found.arguments[slot] = defaults[slot]
@@ -174,28 +178,26 @@ def _fill_string(
         values = _searched(reading, properties)
     if not values and slot in _REASON_NAMES:
         values = _caused(reading)
-    if len(values) == 1:
+    if values and any(code.listed and code.slot == slot for code in reading.codes):
+        found.missing.append(slot)  # one of several is none of them
+        found.candidates[slot] = codes_first(vocabulary.values.get(slot, values))[:CANDIDATES_MAX]
+    elif len(values) == 1:
         found.arguments[slot] = values[0][: schema.get("maxLength", 10_000)]
         if any(mention.fuzzy for mention in mentions):
             found.doubt(f"{slot} is misspelt", 0.9)
     elif values:
         found.missing.append(slot)
         found.candidates[slot] = codes_first(values)[:CANDIDATES_MAX]
-    elif len(found.missing) < len(reading.codes) and slot in vocabulary.values and _could_be(reading.codes[0], slot, reading, vocabulary):
+    elif len(found.missing) < len(reading.codes) and _could_be(reading, slot, vocabulary, properties):
         found.missing.append(slot)  # something was named that we do not know: asking back is right, leaving it out is not
 
 
-def _could_be(code: Mention, slot: str, reading: Reading, vocabulary: Vocabulary) -> bool:
-    """Whether an unknown code may be meant as a value of `slot`: it begins like one of them, or nothing else could be meant."""
-    head = re.match(r"[a-z]+", reading.text[code.start : code.end])
-    begins = head is not None and any(value.lower().startswith(head.group()) for value in vocabulary.values[slot])
-    others = any(
-        head is not None and value.lower().startswith(head.group())
-        for s, known in vocabulary.values.items()
-        if s != slot
-        for value in known
-    )
-    return begins or not others
+def _could_be(reading: Reading, slot: str, vocabulary: Vocabulary, properties: Mapping[str, Any]) -> bool:
+    """Whether the unknown code may be meant for `slot`. What can be searched for is, unless it stands where a thing works."""
+    code, known = reading.codes[0], vocabulary.values
+    if slot in known and not code.listed and any(name in known for name in _SEARCH_NAMES & properties.keys()):
+        return (slot in _SEARCH_NAMES) != stands_in_place(reading.text, code)
+    return slot in known and could_be(code, reading.text, slot, known)
 
 
 def prefer_codes(mentions: list[Mention]) -> list[Mention]:

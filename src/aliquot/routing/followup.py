@@ -8,7 +8,7 @@ from typing import Any
 from aliquot.routing import lexicon
 from aliquot.routing.contracts import PriorCall
 from aliquot.routing.extraction import CANDIDATES_MAX, EARLIER, Extracted, Reading, codes_first, extract
-from aliquot.routing.vocabulary import Vocabulary, key_of
+from aliquot.routing.vocabulary import Vocabulary, are_listed, key_of
 from aliquot.tools.contracts import Tool
 
 PROBABILITY = 0.92
@@ -70,11 +70,13 @@ def resolve(reading: Reading, prior: PriorCall, tool: Tool, vocabulary: Vocabula
         return _the_other(reading, prior, vocabulary) if not _left(reading, _OTHER.sub(" ", rest)) else None
     found = extract(tool, reading, vocabulary, {})
     changed = {slot: value for slot, value in found.arguments.items() if prior.arguments.get(slot) != value}
-    asked = [slot for slot in found.missing if (slot in found.candidates and slot not in prior.arguments) or reading.codes]
+    several = [slot for slot in found.missing if are_listed(reading.of(slot), reading.text)]
+    asked = [slot for slot in found.missing if (slot in found.candidates and slot not in prior.arguments) or reading.codes] + several
     if _left(reading, rest, found) or not (changed or asked or found.arguments):
         return None
     arguments = prior.arguments | found.arguments
-    missing = tuple(slot for slot in found.missing if slot not in arguments or _ambiguous(found, slot, vocabulary) or reading.codes)
+    open_ = [slot for slot in found.missing if slot not in arguments or _ambiguous(found, slot, vocabulary) or reading.codes]
+    missing = tuple(dict.fromkeys([*open_, *several]))
     return FollowUp(prior.tool, arguments, missing, {slot: found.candidates[slot] for slot in missing}, found.certainty)
 
 

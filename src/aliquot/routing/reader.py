@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from aliquot.platform.db import Transaction
-from aliquot.routing import followup, forms, training
+from aliquot.routing import followup, forms, strangers, training
 from aliquot.routing.contracts import PriorCall
 from aliquot.routing.extraction import Reading, code_pattern
+from aliquot.routing.lists import QUANTIFIERS, beside_known
 from aliquot.routing.model import Model
 from aliquot.routing.text import normalise, words_of
-from aliquot.routing.vocabulary import Mention, Vocabulary, masked, unknown_codes
+from aliquot.routing.vocabulary import Mention, Vocabulary, begins_like, masked, unknown_codes
 from aliquot.tools.contracts import Relating, Relation, Tool
 
 VOCABULARY_SECONDS = 5.0
 _SLOT_VALUES_MAX = 5_000
 _KEPT_MAX = 50
-_LISTED = re.compile(r"\b(z[a-z]+)(?: ?(?:,|and|or|&|\+|/)+ ?(?:the |our )?\1\b)+")
+_LISTED = re.compile(r"\b(?:both |either )?(z[a-z]+)(?: ?(?:,|and|or|&|\+|/)+ ?(?:the |our )?\1\b)+")
 """Several values of a kind read like one: `are PCR-02 and SEQ-01 free`."""
-QUANTIFIERS = frozenset({"all", "any", "every", "none"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Reader:
         self._acting = training.acting_verbs(tools.values())
         self._shared = training.shared_slots(list(tools.values()))
         self._patterns = _patterns(tools.values())
+        self._heads = _heads(tools.values())
         self._enums = frozenset(
             slot for tool in tools.values() for slot, schema in tool.parameters.get("properties", {}).items() if "enum" in schema
         )
@@ -80,17 +81,25 @@ class Reader:
         text = self._corrected(normalise(raw), vocabulary)
         # An enum's words are read in their place; as mentions they would hide `failed` from the model.
         mentions = [m for m in vocabulary.mentions(text, self._model.words) if m.slot not in self._enums]
+        mentions, codes = strangers.numbered(text, mentions, vocabulary)
         for slot, pattern in self._patterns:
             for match in pattern.finditer(text):
-                free = not any(match.start() < m.end and m.start < match.end() for m in mentions if m.slot != slot)
+                free = not any(match.start() < m.end and m.start < match.end() for m in (*mentions, *codes) if m.slot != slot)
                 if free and not any(
-                    _begins_like(match.group(), values) for other, values in vocabulary.values.items() if other != slot
+                    begins_like(match.group(), values) for other, values in vocabulary.values.items() if other != slot
                 ):  # `PCR-99` has a sample's shape
-                    mentions.append(Mention(slot, (match.group().upper(),), match.start(), match.end()))
+                    mentions.append(self._shaped(slot, match, vocabulary))
         unique = {(mention.slot, mention.start): mention for mention in reversed(mentions)}
         kept = sorted(unique.values(), key=lambda mention: (mention.start, mention.slot))
-        codes = [replace(code, slot=_slot_like(text[code.start : code.end], vocabulary)) for code in unknown_codes(text, kept)]
+        codes += strangers.written_large(raw, text, self._acting, [*kept, *codes])
+        codes += [replace(c, slot=_slot_like(text[c.start : c.end], vocabulary)) for c in unknown_codes(text, [*kept, *codes])]
+        codes = beside_known(sorted(codes, key=lambda code: code.start), [m for m in kept if not m.guessed], text)
         return Reading(raw, text, tuple(kept), tuple(codes), now)
+
+    def _shaped(self, slot: str, match: re.Match[str], vocabulary: Vocabulary) -> Mention:
+        said = match.group().upper()
+        known = said in vocabulary.values.get(slot, ()) or begins_like(said, (*vocabulary.values.get(slot, ()), *self._heads.get(slot, ())))
+        return Mention(slot, (said,), match.start(), match.end(), guessed=not known)
 
     def carried(self, reading: Reading, prior: Sequence[PriorCall]) -> Reading:
         """`is it running?` after a question about PCR-02: the pronoun is a mention of that value."""
@@ -102,6 +111,10 @@ class Reader:
                 mention = Mention(slot, (value,), *place.span(), carried=True)
                 return replace(reading, mentions=(*reading.mentions, mention))
         return reading
+
+    def kind(self, slot: str) -> str:
+        """What the values of an argument are, for a sentence: those of `query` are protocols."""
+        return self._alias.get(slot, slot)
 
     def thing(self, reading: Reading) -> str | None:
         """What a part of a message is about, for `it` in the next one: the last value of an argument that several tools have."""
@@ -124,12 +137,7 @@ class Reader:
 
 def _slot_like(code: str, vocabulary: Vocabulary) -> str:
     """The argument whose known values begin like this unknown code: `R-77` sounds like a run."""
-    return next((slot for slot in sorted(vocabulary.values) if _begins_like(code, vocabulary.values[slot])), "code")
-
-
-def _begins_like(code: str, values: Sequence[str]) -> bool:
-    head = re.match(r"[a-z]+", code.lower())
-    return head is not None and any(re.match(rf"{head.group()}(?![a-z])", v.lower()) and any(c.isdigit() for c in v) for v in values)
+    return next((slot for slot in sorted(vocabulary.values) if begins_like(code, vocabulary.values[slot])), "code")
 
 
 def _patterns(tools: Collection[Tool]) -> list[tuple[str, re.Pattern[str]]]:
@@ -141,3 +149,13 @@ def _patterns(tools: Collection[Tool]) -> list[tuple[str, re.Pattern[str]]]:
             if pattern is not None:
                 found[slot] = pattern
     return list(found.items())
+
+
+def _heads(tools: Collection[Tool]) -> dict[str, frozenset[str]]:
+    """The codes the examples give to each argument: what begins like one of them is taken for such a value unseen."""
+    found: dict[str, set[str]] = {}
+    for tool in tools:
+        for example in tool.examples:
+            for slot, value in example.arguments.items():
+                found.setdefault(slot, set()).update(v for v in (value if isinstance(value, list) else [value]) if isinstance(v, str))
+    return {slot: frozenset(values) for slot, values in found.items()}

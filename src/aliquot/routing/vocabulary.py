@@ -27,6 +27,10 @@ class Mention:
     fuzzy: bool = False
     carried: bool = False
     """A pronoun that stands for a value of an earlier question."""
+    guessed: bool = False
+    """Only of such a value's shape: not known, and beginning like no example's (`FOO-99` where samples are `S-0001`)."""
+    listed: bool = False
+    """Of a code nobody knows: it stands beside a known value of `slot`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,43 @@ def key_of(value: str) -> str:
     return "".join(piece.text for piece in pieces(value.lower()))
 
 
+def begins_like(code: str, values: Iterable[str]) -> bool:
+    """The letters before the number are those of one of the codes among `values`."""
+    head = re.match(r"[a-z]+", code.lower())
+    return head is not None and any(re.match(rf"{head.group()}(?![a-z])", v.lower()) and any(c.isdigit() for c in v) for v in values)
+
+
+_INTRODUCED = re.compile(r"\b(?:for|with|using|start|run|begin|protocol|method) (?:the |a )?(?:protocol |method )?$")
+_PLACE = re.compile(r"\b(?:on|at|in|for|to|into) (?:the |our )?(?:instrument |machine |device )?$")
+
+
+def stands_in_place(text: str, mention: Mention) -> bool:
+    """`mention` stands where a run takes place: `on FOO-99`."""
+    return _PLACE.search(text[: mention.start]) is not None
+
+
+def is_meant_for(text: str, code: Mention, values: Iterable[str]) -> bool:
+    """An unknown code where what is done is said (`free for FOO-99`), or of the very form of one of `values`; nothing else says that
+    it was meant beside what is known: HPLC-01 is more likely an instrument than a protocol like HPLC-GRAD-10."""
+    form = re.sub(r"\d+", "#", text[code.start : code.end])
+    introduced = _INTRODUCED.search(text[: code.start]) is not None
+    return (introduced or any(re.sub(r"\d+", "#", value.lower()) == form for value in values)) if not code.listed else True
+
+
+def could_be(code: Mention, text: str, slot: str, known: Mapping[str, Sequence[str]]) -> bool:
+    """Whether an unknown code may be a value of `slot`: it is listed with one, it begins like one, or nothing else could be meant."""
+    if code.listed:
+        return code.slot == slot
+    head = re.match(r"[a-z]+", text[code.start : code.end])
+    like = {name for name, values in known.items() if head is not None and any(v.lower().startswith(head.group()) for v in values)}
+    return slot in like or not like
+
+
+def codes_of(values: Iterable[str]) -> tuple[str, ...]:
+    """Those of `values` that are printed codes."""
+    return tuple(value for value in values if " " not in value and any(character.isdigit() for character in value))
+
+
 def unknown_codes(text: str, found: Iterable[Mention]) -> list[Mention]:
     """Things of a code's shape that nothing known accounts for."""
     taken = list(found)
@@ -123,12 +164,12 @@ def unknown_codes(text: str, found: Iterable[Mention]) -> list[Mention]:
     ]
 
 
-_JOINED = re.compile(r"[\s,]*(?:,|and|or|&|\+|/|as well as)[\s,]*(?:also |the |our |on |of |for )*")
+JOINED = re.compile(r"[\s,]*(?:,|and|or|&|\+|/|as well as)[\s,]*(?:also |the |our |on |of |for )*")
 
 
 def are_listed(mentions: Sequence[Mention], text: str) -> bool:
     """`PCR-02 and the centrifuge`: several things, each named once."""
-    return len(mentions) > 1 and all(_JOINED.fullmatch(text[a.end : b.start]) for a, b in pairwise(mentions))
+    return len(mentions) > 1 and all(JOINED.fullmatch(text[a.end : b.start]) for a, b in pairwise(mentions))
 
 
 def quotations(text: str) -> list[str]:
