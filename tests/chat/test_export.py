@@ -101,6 +101,14 @@ def test_deep_nesting_is_flattened_and_nothing_is_lost() -> None:
     assert pdf(document(text), Options(format="pdf")).startswith(b"%PDF")
 
 
+@pytest.mark.parametrize("text", ["{}", "| a | {} |\n|---|---|\n| {} | b |", "> > > > > > > > | {} |\n> > > > > > > > |---|\n> > > > > > > > | {} |"])
+def test_emphasis_in_emphasis_is_flattened_and_nothing_is_lost(text: str) -> None:
+    deep = text.replace("{}", "***" * 60 + "bottom [link](https://example.org)" + "***" * 60)
+    made = pdf(document(deep), Options(format="pdf"))
+    assert "bottom link" in PdfReader(io.BytesIO(made)).pages[0].extract_text()
+    assert "https://example.org" in markdown(document(deep), Options(format="markdown"))
+
+
 @pytest.mark.rule("11.10(b)", "ALCOA legible")
 def test_a_table_breaks_no_word_that_has_room() -> None:
     head = ["Run", "Instrument", "Protocol", "Operator", "State", "Started", "Duration", "Samples", "Results"]

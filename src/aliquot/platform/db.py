@@ -55,6 +55,8 @@ class DiskFull(DatabaseUnavailable):
 
 
 _DISK_FULL = "53100"  # SQLSTATE
+_ENDED_BY_SERVER = (psycopg.errors.TransactionTimeout, psycopg.errors.IdleInTransactionSessionTimeout)
+"""An administrator's limits: the connection is lost, though psycopg counts them as errors of the program."""
 
 
 class Transaction:
@@ -191,7 +193,7 @@ class Database:
         """What the driver raises when the database is away or full, as the facts people are told."""
         try:
             yield
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError, *_ENDED_BY_SERVER) as error:
             log.warning("database_unavailable", error=type(error).__name__)
             if error.sqlstate == _DISK_FULL:
                 self._full_at = time.monotonic()

@@ -28,6 +28,8 @@ _LOOK_SECONDS = 0.5
 _PREPARED_AFTER = 5
 _KEPT_MAX = 200
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
+_OUTDATED = (psycopg.errors.FeatureNotSupported, psycopg.errors.InvalidSqlStatementName)
+"""The tables changed under a prepared statement; whoever stands between us and the server lost it."""
 _OK = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 
 
@@ -57,6 +59,12 @@ class _Prepare(NamedTuple):
     kept: _Kept
 
 
+class _Drop(NamedTuple):
+    """The server was asked to forget a statement it has prepared."""
+
+    kept: _Kept
+
+
 class _Sent(Enum):
     """What else an answer is awaited to."""
 
@@ -74,7 +82,8 @@ class Session:
         self._values = Transformer(conn)
         self._kept: OrderedDict[tuple[bytes, Any], _Kept] = OrderedDict()
         self._named = 0
-        self._awaited: deque[_Kept | _Prepare | _Sent] = deque()
+        self._undropped: list[_Kept] = []  # what the server was not asked to forget after all: an earlier statement failed
+        self._awaited: deque[_Kept | _Prepare | _Drop | _Sent] = deque()
         self._last: tuple[PGresult, _Kept] | None = None
         self._open = False
         self._parts = 0
@@ -183,7 +192,7 @@ class Session:
 
     # --- what is sent
 
-    def _command(self, command: bytes, awaited: _Sent = _Sent.COMMAND) -> None:
+    def _command(self, command: bytes, awaited: _Sent | _Drop = _Sent.COMMAND) -> None:
         self._pg.send_query_params(command, None)
         self._awaited.append(awaited)
 
@@ -218,8 +227,10 @@ class Session:
 
     def _drop_oldest(self) -> None:
         _, oldest = self._kept.popitem(last=False)
-        if oldest.name is not None:
-            self._command(b"DEALLOCATE " + oldest.name)
+        unwanted, self._undropped = [*self._undropped, oldest], []
+        for kept in unwanted:
+            if kept.name is not None:
+                self._command(b"DEALLOCATE " + kept.name, _Drop(kept))
 
     # --- what comes back
 
@@ -262,7 +273,7 @@ class Session:
             self._last = (result, asked)
         return None
 
-    def _error(self, result: PGresult, asked: "_Kept | _Prepare | _Sent") -> psycopg.Error:
+    def _error(self, result: PGresult, asked: "_Kept | _Prepare | _Drop | _Sent") -> psycopg.Error:
         if result.status == pq.ExecStatus.PIPELINE_ABORTED:
             error: psycopg.Error = psycopg.errors.PipelineAborted("an earlier statement of the transaction failed")
         elif result.status == pq.ExecStatus.FATAL_ERROR:
@@ -271,8 +282,11 @@ class Session:
             raise psycopg.NotSupportedError("only statements that give rows or change them")
         if isinstance(asked, _Prepare):
             asked.kept.name = None
-        elif isinstance(asked, _Kept) and isinstance(error, psycopg.errors.FeatureNotSupported):
-            asked.name = asked.names = None  # the tables changed under the prepared statement
+        elif isinstance(asked, _Drop):
+            self._undropped.append(asked.kept)
+        elif isinstance(asked, _Kept) and asked.name is not None and isinstance(error, _OUTDATED):
+            asked.name = asked.names = None
+            error = psycopg.OperationalError("a prepared statement is out of date")  # asked again it works: no error of the program
         return error
 
     def _outcome(self) -> Outcome:
@@ -288,6 +302,7 @@ class Session:
         if names:
             self._values.set_pgresult(result)
             rows = self._values.load_rows(0, result.ntuples, tuple)
+            self._values.set_pgresult(None)  # nothing of a large answer stays with an idle connection
         count = result.command_tuples
         return Outcome(names, rows, -1 if count is None else count)
 

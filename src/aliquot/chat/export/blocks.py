@@ -123,11 +123,13 @@ class _Reader:
 
 
 def _inline(tokens: Sequence[Token]) -> list[Inline]:
-    """Inline pieces; emphasis nests, everything else is flat."""
+    """Inline pieces; emphasis nests, as deep as blocks do, everything else is flat."""
     root: list[Inline] = []
     open_: list[list[Inline]] = [root]
     for token in tokens:
-        if token.type in _NESTED or token.type == "link_open":
+        if token.type in _NESTED and len(open_) > _DEPTH_MAX:  # a writer that reads this as JSON bounds its depth
+            open_.append(open_[-1])
+        elif token.type in _NESTED or token.type == "link_open":
             piece: Inline = {"kind": _NESTED.get(token.type, "link"), "inline": []}
             if token.type == "link_open":
                 piece["url"] = str(token.attrGet("href") or "")
