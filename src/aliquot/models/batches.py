@@ -7,7 +7,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -83,8 +83,8 @@ _SETTLE = text("""
       SELECT scope, key, slot, spent, -back FROM moves ORDER BY rank, key, slot
       ON CONFLICT (scope, key, slot) DO UPDATE
         SET spent = m.spent + excluded.spent, reserved = greatest(m.reserved + excluded.reserved, 0)
-      RETURNING scope, spent)
-    SELECT max(spent) FROM moved WHERE scope = 'day'
+      RETURNING scope, slot, spent)
+    SELECT CAST(slot AT TIME ZONE 'UTC' AS date), spent FROM moved WHERE scope = 'day' ORDER BY slot
 """)
 
 _CALL_COLUMNS: dict[str, Callable[[list[Any]], Array]] = {
@@ -152,8 +152,9 @@ def _wanted(rows: Sequence[CallRow], caps: Caps, now: datetime) -> list[tuple[st
     return wanted + ([("day", "", day_slot(now), day, caps.day_cost)] if day > 0 else [])
 
 
-async def settle_all(db: Database, settled: Sequence[Settled], now: datetime) -> Decimal | None:
-    """Replace the reservations of calls not settled yet by what was used; the money spent that day, None when none moved."""
+async def settle_all(db: Database, settled: Sequence[Settled], now: datetime) -> list[tuple[date, Decimal]]:
+    """Replace the reservations of calls not settled yet by what was used; the days they began on, where money moved, and what was spent
+    on each."""
     columns = {name: array([getattr(item, name) for item in settled]) for name, array in _SETTLED_COLUMNS.items()}
-    value = (await db.alone(_SETTLE, {**columns, "now": now, "epoch": EPOCH})).scalar()
-    return None if value is None else Decimal(value)
+    moved = await db.alone(_SETTLE, {**columns, "now": now, "epoch": EPOCH})
+    return [(day, spent) for day, spent in moved.all()]

@@ -9,7 +9,7 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Literal
 
@@ -179,7 +179,7 @@ class Budget:
     async def _refused(self) -> None:
         """The first refusal of a day is the crossing of 100 %, even when reservations alone fill the rest."""
         async with self._db.begin() as tx:
-            await self._crossed(tx, 100)
+            await self._crossed(tx, store.day_slot(self._clock.now()).date(), 100)
 
     async def settle(self, ticket: Ticket, usage: Usage, outcome: Outcome, seconds: float) -> tuple[Notice, ...]:
         """Replace the reservation by what was used. A second settlement of one call changes nothing. Notices of crossed caps."""
@@ -198,26 +198,24 @@ class Budget:
 
     async def _settle_together(self, settled: Sequence[Settled]) -> list[tuple[Notice, ...] | Exception]:
         together, again = _distinct(settled)
-        day_spent = await batches.settle_all(self._db, together, self._clock.now())
-        notices = await self._notices(day_spent)
+        notices = await self._notices(await batches.settle_all(self._db, together, self._clock.now()))
         if again:
             await self._settle_together(again)
         return [notices, *[()] * (len(settled) - 1)]
 
-    async def _notices(self, day_spent: Decimal | None) -> tuple[Notice, ...]:
-        """A crossing that a crash kept from being noted is noted at the next settlement: what was spent stays."""
-        cap = self._limits.cost_per_day
-        reached = [p for p in PERCENTS if day_spent is not None and 0 < cap * p <= day_spent * 100]
+    async def _notices(self, spent: Sequence[tuple[date, Decimal]]) -> tuple[Notice, ...]:
+        """A crossing that a crash kept from being noted is noted at the next settlement: what was spent stays. A call that began before
+        midnight counts for its day, of which nobody is told any more."""
+        cap, today = self._limits.cost_per_day, store.day_slot(self._clock.now()).date()
+        reached = [(day, p) for day, money in spent for p in PERCENTS if 0 < cap * p <= money * 100]
         if not reached:
             return ()
         async with self._db.begin() as tx:
-            crossed = [p for p in reached if await self._crossed(tx, p)]
+            crossed = [p for day, p in reached if await self._crossed(tx, day, p) and day == today]
         return tuple(Notice(code=f"cap_{p}", text=f"{p} % of today's cost limit for language models is used.") for p in crossed)
 
-    async def _crossed(self, tx: Transaction, percent: int) -> bool:
-        now = self._clock.now()
-        day = store.day_slot(now).date()
-        if not await store.note_crossing(tx, day, percent, now):
+    async def _crossed(self, tx: Transaction, day: date, percent: int) -> bool:
+        if not await store.note_crossing(tx, day, percent, self._clock.now()):
             return False
         record = RecordRef(type="model_budget", id=day.isoformat())
         await self._ledger.append(tx, AuditEvent(action="model_budget.crossed", actor="system", record=record, reason=f"{percent}_percent"))

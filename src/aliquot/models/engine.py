@@ -25,6 +25,9 @@ from aliquot.models.repeats import RepeatWatch
 
 log = structlog.get_logger(__name__)
 
+_TOKENS_MAX = 1_000_000_000
+"""More than a call of any model uses."""
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -238,10 +241,17 @@ class Engine:
 
 
 def _turn_so_far(attempt: Attempt) -> Turn:
+    """What the provider said. Counts that cannot be are none: in the statement that settles many calls they would spoil the others'."""
     try:
-        return attempt.decoder.turn() if attempt.decoder is not None else Turn()
+        turn = attempt.decoder.turn() if attempt.decoder is not None else Turn()
     except ModelProblem:
         return Turn()
+    inside, outside = _credible(turn.input_tokens), _credible(turn.output_tokens)
+    return replace(turn, input_tokens=inside, output_tokens=outside, cached_tokens=_credible(turn.cached_tokens) or 0)
+
+
+def _credible(count: int | None) -> int | None:
+    return count if count is not None and 0 <= count <= _TOKENS_MAX else None
 
 
 def _tell_breaker(lane: Lane, *, counts: bool) -> None:
