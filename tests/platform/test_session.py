@@ -2,17 +2,19 @@
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
+from aliquot.platform import pool as pool_module
 from aliquot.platform import session as session_module
 from aliquot.platform.db import Database, DatabaseUnavailable, libpq_url
 from aliquot.platform.session import Session
 from aliquot.platform.sql import render
-from tests.conftest import Urls
+from tests.conftest import PATIENCE, Urls
 
 _PLUS = sa.text("SELECT CAST(:n AS int) + 1")
 
@@ -66,6 +68,21 @@ async def test_a_limit_of_an_administrator_on_transactions_is_no_error_of_ours(u
         await slow()
     assert (await one.alone(_PLUS, {"n": 1})).scalar() == 2
     await one.close()
+
+
+async def test_an_idle_connection_that_stays_silent_is_replaced(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer and no end either: as of a machine that lost its power, or of a process that was stopped."""
+    monkeypatch.setattr(session_module, "_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0)
+    one = Database(urls.app, pool_size=1)
+    backend = (await one.alone(sa.text("SELECT pg_backend_pid()"))).scalar()
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert (await one.alone(sa.text("SELECT pg_backend_pid()"))).scalar() != backend
+    finally:
+        os.kill(backend, signal.SIGCONT)
+        await one.close()
 
 
 async def test_an_idle_connection_keeps_nothing_of_a_large_answer(urls: Urls) -> None:

@@ -24,6 +24,7 @@ from psycopg.rows import TupleRow
 from aliquot.platform.sql import Plan
 
 _CONNECT_SECONDS = 5
+_ALIVE_SECONDS = 3.0
 _LOOK_SECONDS = 0.5
 _PREPARED_AFTER = 5
 _KEPT_MAX = 200
@@ -177,11 +178,12 @@ class Session:
             self._parts -= 1
 
     async def alive(self) -> bool:
-        """Whether the connection still answers."""
+        """Whether the connection still answers; one that stays silent (its machine is gone) is closed."""
         try:
             self._sync()
-            await self._answers()
-        except psycopg.Error:
+            async with asyncio.timeout(_ALIVE_SECONDS):
+                await self._answers()
+        except (psycopg.Error, TimeoutError):
             return False
         return True
 
