@@ -101,9 +101,9 @@ def test_deep_nesting_is_flattened_and_nothing_is_lost() -> None:
     assert pdf(document(text), Options(format="pdf")).startswith(b"%PDF")
 
 
-@pytest.mark.parametrize("text", ["{}", "| a | {} |\n|---|---|\n| {} | b |", "> > > > > > > > | {} |\n> > > > > > > > |---|\n> > > > > > > > | {} |"])
-def test_emphasis_in_emphasis_is_flattened_and_nothing_is_lost(text: str) -> None:
-    deep = text.replace("{}", "***" * 60 + "bottom [link](https://example.org)" + "***" * 60)
+@pytest.mark.parametrize("before", ["", "| a |\n|---|\n| ", "> > > > > > > > | a |\n> > > > > > > > |---|\n> > > > > > > > | "])
+def test_emphasis_in_emphasis_is_flattened_and_nothing_is_lost(before: str) -> None:
+    deep = before + "***" * 60 + "bottom [link](https://example.org)" + "***" * 60
     made = pdf(document(deep), Options(format="pdf"))
     assert "bottom link" in PdfReader(io.BytesIO(made)).pages[0].extract_text()
     assert "https://example.org" in markdown(document(deep), Options(format="markdown"))

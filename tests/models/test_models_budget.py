@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from aliquot.models import store
+from aliquot.models import batches, store
 from aliquot.models.budget import Budget, Estimate, Ticket
 from aliquot.models.config import Price
 from aliquot.models.contracts import Notice, TextDelta, Usage
@@ -243,7 +243,7 @@ async def test_no_transaction_is_open_while_the_provider_answers(bench: Bench) -
             if isinstance(event, TextDelta):
                 break
         async with bench.database.begin() as tx:
-            others = "datname = current_database() and pid <> pg_backend_pid()"  # (their state is `active`: it changes at a synchronisation)
+            others = "datname = current_database() and pid <> pg_backend_pid()"  # whatever their state: it says `active` (ADR 10)
             query = f"select count(*) from pg_stat_activity where xact_start is not null and {others}"
             assert await tx.scalar(sa.text(query)) == 0
 
@@ -254,6 +254,25 @@ async def test_a_database_that_is_away_refuses_before_anything_is_sent(bench: Be
         await events_of(away.api(), ask())
     assert bench.server.requests == []
     await away.database.close()
+
+
+async def test_a_settlement_that_meets_a_lost_connection_is_made_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle, lost = batches.settle_all, [True, False]  # the answer, the statement
+
+    async def cut(*args: Any) -> Any:
+        if not lost:
+            return await settle(*args)
+        if lost.pop():
+            await settle(*args)
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(batches, "settle_all", cut)
+    api = bench.api(bench.model(price_per_million_tokens={"input": 3, "output": 15}))
+    await events_of(api, ask(person_id=PERSON))
+    [row] = await calls(bench)
+    assert row.state == "settled"
+    async with bench.database.begin() as tx:
+        assert await store.day_totals(tx, bench.clock.now()) == (row.cost, 0)
 
 
 async def test_a_cancelled_reservation_is_given_back(bench: Bench) -> None:

@@ -39,7 +39,7 @@ async def test_statements_to_forget_are_forgotten_though_a_transaction_fails(url
             await failing(n)
     for _ in range(3):
         assert (await one.alone(_PLUS, {"n": 1})).scalar() == 2
-    assert (await one.alone(sa.text("SELECT count(*) FROM pg_prepared_statements"))).scalar() <= 5
+    assert (await one.alone(sa.text("SELECT count(*) FROM pg_prepared_statements"))).scalar_one() <= 5
     await one.close()
 
 
@@ -75,7 +75,7 @@ async def test_an_idle_connection_that_stays_silent_is_replaced(urls: Urls, monk
     monkeypatch.setattr(session_module, "_ALIVE_SECONDS", 0.05)
     monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0)
     one = Database(urls.app, pool_size=1)
-    backend = (await one.alone(sa.text("SELECT pg_backend_pid()"))).scalar()
+    backend = int((await one.alone(sa.text("SELECT pg_backend_pid()"))).scalar_one())
     os.kill(backend, signal.SIGSTOP)
     try:
         async with asyncio.timeout(PATIENCE):

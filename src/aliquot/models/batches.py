@@ -84,7 +84,7 @@ _SETTLE = text("""
       ON CONFLICT (scope, key, slot) DO UPDATE
         SET spent = m.spent + excluded.spent, reserved = greatest(m.reserved + excluded.reserved, 0)
       RETURNING scope, slot, spent)
-    SELECT CAST(slot AT TIME ZONE 'UTC' AS date), spent FROM moved WHERE scope = 'day' ORDER BY slot
+    SELECT CAST(slot AT TIME ZONE 'UTC' AS date) AS day, spent FROM moved WHERE scope = 'day' ORDER BY slot
 """)
 
 _CALL_COLUMNS: dict[str, Callable[[list[Any]], Array]] = {
@@ -157,4 +157,4 @@ async def settle_all(db: Database, settled: Sequence[Settled], now: datetime) ->
     on each."""
     columns = {name: array([getattr(item, name) for item in settled]) for name, array in _SETTLED_COLUMNS.items()}
     moved = await db.alone(_SETTLE, {**columns, "now": now, "epoch": EPOCH})
-    return [(day, spent) for day, spent in moved.all()]
+    return [(row.day, row.spent) for row in moved.all()]

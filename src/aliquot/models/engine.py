@@ -22,9 +22,12 @@ from aliquot.models.files import placed
 from aliquot.models.lanes import Lane, Waiting
 from aliquot.models.providers.base import MAX_STREAM_BYTES, Call, Decoder, Delta, ToolNames, Turn
 from aliquot.models.repeats import RepeatWatch
+from aliquot.platform.db import DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
 
+_SETTLED_AGAIN = (0.2, 1.0, 3.0)
+"""Pauses in seconds: what was used is known only here."""
 _TOKENS_MAX = 1_000_000_000
 """More than a call of any model uses."""
 
@@ -211,7 +214,7 @@ class Engine:
         return Usage(input_tokens=input_tokens, output_tokens=output_tokens, cost=cost, currency=config.price.currency, estimated=estimated)
 
     async def _settle(self, ticket: Ticket, usage: Usage, outcome: Outcome, attempt: Attempt) -> tuple[Notice, ...]:
-        """Settle even when the caller was cancelled; a database that is away leaves the reservation to expire."""
+        """Settle even when the caller was cancelled; a database that is away for long leaves the reservation to expire."""
         if not usage.estimated:
             self._estimator.learn(attempt.lane.name, attempt.estimated_input, usage.input_tokens)
         seconds = self._waiting.monotonic() - attempt.started
@@ -221,11 +224,18 @@ class Engine:
         return await asyncio.shield(task)
 
     async def _settled(self, ticket: Ticket, usage: Usage, outcome: Outcome, seconds: float) -> tuple[Notice, ...]:
-        try:
-            return await self._budget.settle(ticket, usage, outcome, seconds)
-        except Exception:
-            log.exception("model_usage_not_settled", call_id=str(ticket.id))
-            return ()
+        for pause in (*_SETTLED_AGAIN, None):
+            try:
+                return await self._budget.settle(ticket, usage, outcome, seconds)
+            except DatabaseUnavailable:  # the answer may have been lost, not the settlement: a second one changes nothing
+                if pause is None:
+                    log.exception("model_usage_not_settled", call_id=str(ticket.id))
+                else:
+                    await self._waiting.sleep(pause)
+            except Exception:
+                log.exception("model_usage_not_settled", call_id=str(ticket.id))
+                break
+        return ()
 
     def _done(self, attempt: Attempt, usage: Usage) -> ModelDone:
         turn = _turn_so_far(attempt)
