@@ -85,6 +85,10 @@ def test_any_text_stays_inert_and_keeps_its_words(text: str) -> None:
 
 @given(st.text(alphabet=st.sampled_from(list("ab *_`[]()<>!|~#->1.\\\n &")), max_size=120))
 @example("_1*1*_")
+@example("_1_*1*")
+@example("_1_**1**_1_")
+@example("~~a~~~~b~~")
+@example("1 #\n-")
 def test_reading_again_what_was_written_gives_the_same_words(text: str) -> None:
     def words(found: str) -> str:
         return re.sub(r"\s+", "", found)

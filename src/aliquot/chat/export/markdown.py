@@ -10,6 +10,8 @@ from aliquot.chat.export.times import shown
 from aliquot.kernel.clock import Timestamp
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
+_CLOSING = re.compile(r"(?<!\S)#+\s*$")
+"""What ends a heading, for whoever reads it, and is no part of it."""
 _LINE_START = re.compile(r"(?m)^(\s*)(#{1,6}(?=\s|$)|[-+=](?=[\s=-]|$)|>|\d{1,9}[.)](?=\s|$))")
 _ENTITY = re.compile(r"&(?=#?\w{1,31};)")
 
@@ -76,7 +78,8 @@ def _escaped(text: str) -> str:
 def _block(block: Block) -> str:
     match block["kind"]:
         case "heading":
-            return "######"[: block["level"] + 2] + " " + _pieces(block["inline"]).replace("\n", " ")
+            words = _pieces(block["inline"]).replace("\n", " ")
+            return "######"[: block["level"] + 2] + " " + _CLOSING.sub(r"\\\g<0>", words)
         case "code":
             return _fenced(block["text"], block["language"])
         case "list":
@@ -122,7 +125,22 @@ def _table(block: Block) -> str:
 
 
 def _pieces(inline: Sequence[Inline]) -> str:
-    return "".join(_piece(piece) for piece in inline)
+    return "".join(_piece(piece) for piece in _apart(inline))
+
+
+def _apart(inline: Sequence[Inline]) -> list[Inline]:
+    """Without one emphasis right behind another, which would be read in another way (`*a**b*`): two of a kind become one, of two kinds
+    the second is written plainly."""
+    found: list[Inline] = []
+    for piece in inline:
+        before = found[-1]["kind"] if found else ""
+        if piece["kind"] in _MARKS and piece["kind"] == before:
+            found[-1] = {**found[-1], "inline": [*found[-1]["inline"], *piece["inline"]]}
+        elif piece["kind"] in _STARS and before in _STARS:
+            found = _apart([*found, *piece["inline"]])
+        else:
+            found.append(piece)
+    return found
 
 
 def _piece(piece: Inline) -> str:
@@ -154,6 +172,7 @@ def _once(piece: Inline) -> Iterator[Inline]:
             yield inner
 
 
+_STARS = frozenset({"em", "strong"})
 _MARKS: dict[str, Callable[[Inline], str]] = {
     "strong": lambda piece: f"**{_pieces(list(_once(piece)))}**",
     "em": lambda piece: f"*{_pieces(list(_once(piece)))}*",
