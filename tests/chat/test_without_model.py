@@ -6,8 +6,11 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from aliquot.chat import unaided
+from aliquot.chat.run_store import RunStore
+from aliquot.platform.db import Transaction
 from aliquot.routing.contracts import Route
 from tests.chat.conftest import ask, hear
 from tests.site import PASSWORD, Site
@@ -24,6 +27,21 @@ async def test_a_question_about_an_instrument_is_answered_from_the_tool(site: Si
     done = heard.of("done")[0]
     assert done["state"] == "done"
     assert 0.5 < done["confidence"] <= 1
+
+
+async def test_a_stream_outlives_connections_that_break_while_it_reads(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    scientist = await site.client("scientist")
+    first, read, broken = await ask(scientist, "Is PCR-02 ready?"), RunStore.events, []
+
+    async def events(store: RunStore, tx: Transaction, *args: Any) -> Any:
+        if len(broken) < 2:
+            broken.append(args)
+            await tx.scalar(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return await read(store, tx, *args)
+
+    monkeypatch.setattr(RunStore, "events", events)
+    again = await hear(scientist, first.run_id)
+    assert (again.events, len(broken)) == (first.events, 2)
 
 
 def test_a_laboratory_without_instruments_says_so() -> None:

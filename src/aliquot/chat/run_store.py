@@ -1,5 +1,6 @@
 """SQL and sealing of runs: leases, steps, events."""
 
+import asyncio
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -12,11 +13,13 @@ from sqlalchemy import Row, Select, case, func, select, text, update
 from aliquot.chat.contracts import Run, RunUsage, StoredEvent
 from aliquot.chat.tables import conversation, message, run, run_event, run_step
 from aliquot.platform.arrays import Blobs, Ints, Texts, Uuids
-from aliquot.platform.db import Database, Transaction
+from aliquot.platform.db import Database, DatabaseUnavailable, Transaction
 from aliquot.platform.sql import insert_text, row_of, update_text
 from aliquot.platform.vault import Erased, Vault
 
 LEASE = timedelta(seconds=15)
+_PAUSES = (0.1, 0.3, 1.0, 2.0)
+"""Seconds after which a stream asks the log again."""
 _UNFINISHED = ("queued", "running")
 _FRESH = {
     "state": "queued", "takeovers": 0, "cancel_requested": False, "input_tokens": 0, "output_tokens": 0, "cost": Decimal(0),
@@ -257,6 +260,19 @@ class RunStore:
             StoredEvent(run_id, row.seq, row.kind, self._vault.open(row.payload, aad=f"run_event:{run_id}:{row.seq}"))
             for row in await tx.rows(statement)
         ]
+
+    async def read_on(self, db: Database, run_id: uuid.UUID, after: int, limit: int) -> tuple[bool, list[StoredEvent]]:
+        """Whether the run is over, and its events with seq > `after`. With patience: a broken connection must not end a stream."""
+        for pause in (*_PAUSES, None):
+            try:
+                async with db.begin() as tx:
+                    over = await self.over(tx, run_id)  # before the events: the last one is committed together with the end
+                    return over, await self.events(tx, run_id, after, limit)
+            except DatabaseUnavailable:
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
 
     def pack(self, event: SealedEvent) -> bytes:
         """The event for another process of the site: sealed as it is stored."""

@@ -275,9 +275,7 @@ class RunService:
         """The next events without a gap (None: the run is over and has none), and whether the log has to be asked (again)."""
         if from_log:
             live.drain()
-            async with self._db.begin() as tx:
-                over = await self._runs.over(tx, run_id)  # before the events: the last one is committed together with the end
-                events = await self._runs.events(tx, run_id, after, _PAGE)
+            over, events = await self._runs.read_on(self._db, run_id, after, _PAGE)
             return (None if over and not events else events), len(events) == _PAGE
         arrived = await live.wait(_QUIET_SECONDS)
         lagging = live.lagging
