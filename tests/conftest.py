@@ -10,6 +10,7 @@ import os
 import pkgutil
 import secrets
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -36,6 +37,8 @@ from tests.rule_matrix import pytest_configure, pytest_itemcollected, pytest_run
 __all__ = ["pytest_configure", "pytest_itemcollected", "pytest_runtest_logreport", "pytest_sessionfinish"]
 
 TEMPLATE = "aliquot_template"
+# Whoever is started in the background ignores Ctrl-C, and so would every process the tests start: theirs have to hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 PATIENCE = 300.0
 """Seconds for what takes a moment: a machine that does ten other things at once is no fault of what is tested."""
 LOGINS = migrate.Logins(app="app-secret", sequencer="sequencer-secret", reader="reader-secret")
