@@ -97,7 +97,13 @@ async def test_concurrent_writers_lose_and_repeat_nothing(
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
-    await sequencer.run_once()
+
+    async def taken_in() -> bool:
+        await sequencer.run_once()  # does nothing until the server has let go of the rival's lock
+        async with database.begin() as tx:
+            return (await store.state(tx)).size == committed
+
+    await until(taken_in)
     assert len(set(await logged(database))) == committed == await check_files(database, folder, log_key)
     assert rival.refused is None
 

@@ -26,6 +26,7 @@ from aliquot.platform.sql import Plan
 _CONNECT_SECONDS = 5
 _ALIVE_SECONDS = 3.0
 _LOOK_SECONDS = 0.5
+_STOPPED_SECONDS = 1.0
 _PREPARED_AFTER = 5
 _KEPT_MAX = 200
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
@@ -238,15 +239,9 @@ class Session:
 
     async def _answers(self, *, raising: bool = True) -> None:
         """Take all answers that are awaited. Raises the first error among them; when it cannot go on, the connection is closed."""
-        failed: psycopg.Error | None = None
         try:
             self._pg.flush()
-            while self._awaited:
-                while self._pg.is_busy():
-                    await self._readable()
-                    self._pg.consume_input()
-                error = self._take()
-                failed = failed or error
+            failed = await self._taken()
         except asyncio.CancelledError:
             await self._stop()
             raise
@@ -255,6 +250,16 @@ class Session:
             raise
         if failed is not None and (raising or self.closed):
             raise failed
+
+    async def _taken(self) -> psycopg.Error | None:
+        failed: psycopg.Error | None = None
+        while self._awaited:
+            while self._pg.is_busy():
+                await self._readable()
+                self._pg.consume_input()
+            error = self._take()
+            failed = failed or error
+        return failed
 
     def _take(self) -> psycopg.Error | None:
         """One answer; what it says went wrong."""
@@ -362,11 +367,14 @@ class Session:
             self._timer = None
 
     async def _stop(self) -> None:
-        """The waiting task was cancelled: the server need not go on. What it was about to answer must not be read by the next user."""
+        """The waiting task was cancelled: the server need not go on. What it was about to answer must not be read by the next user; it is
+        waited for a moment, so that the server has stopped, and let go of its locks, before the caller goes on."""
         self._unwatch()
         try:
             await self._conn.cancel_safe(timeout=_CONNECT_SECONDS)
-        except psycopg.Error:
+            async with asyncio.timeout(_STOPPED_SECONDS):
+                await self._taken()
+        except (psycopg.Error, TimeoutError):
             pass
         finally:
             self._finish()
