@@ -87,3 +87,23 @@ async def test_what_was_registered_a_moment_ago_is_not_called_unknown(site: Site
     assert created.status_code == 201, created.text
     heard = await ask(scientist, "status of PCR-02 and HPLC-08")
     assert [call["arguments"] for call in heard.of("tool_call_args")] == [{"instrument": "PCR-02"}, {"instrument": "HPLC-08"}]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Show runs except on PCR-02",
+        "Which runs were not on PCR-02?",
+        "Is any instrument other than PCR-02 free?",
+        "Which runs used sample S-0104?",
+        "List runs of LIB-PREP-DNA",
+        "Show failed PCR-STD-35 runs",
+        "Which runs took longer than 10 hours?",
+        "Which runs are without results?",
+    ],
+)
+async def test_a_list_is_not_given_for_what_it_cannot_be_asked_by(site: Site, question: str) -> None:
+    """All runs, or those that were to be left out, would look like the answer."""
+    heard = await ask(await site.client("scientist"), question)
+    assert not heard.of("tool_call_start"), heard.text
+    assert "I am not sure what you mean" in heard.text

@@ -60,7 +60,7 @@ def asked_back(route: Route) -> str:
     if not known:
         return f"{begin}{ask} I know of none that fits."
     if len(known) == 1:
-        return f"{begin}{ask} There is only {known[0]}; answer `yes` to choose it."
+        return f"{begin}{ask} The only one that fits is {known[0]}; answer `yes` to choose it."
     options = "\n".join(f"{number}. {name}" for number, name in enumerate(known, 1))
     return f"{begin}{ask} Answer with its name or number:\n\n{options}"
 

@@ -129,8 +129,12 @@ def _condition(item: Mapping[str, Any]) -> str:
         return "has finished its run and is free; its samples may still be inside"
     if state in _BUSY and run is not None:
         how = {"running": "is running", "warming_up": "is warming up for", "paused": "is paused with"}[state]
-        until = f" until about {when(run['ends_at'])}, for {duration(run['remaining_seconds'])}" if run["ends_at"] else ""
-        return f"{how} {run['code']}{until}"
+        if not run["ends_at"]:
+            return f"{how} {run['code']}"
+        end, left = when(run["ends_at"]), duration(run["remaining_seconds"])
+        return f"{how} {run['code']}" + (
+            f", which ends about {end}, in {left}" if state == "warming_up" else f" until about {end}, for {left}"
+        )
     if state in {"error", "offline"} and error:
         return f"is {words(state)}: {_lower(_CLAUSE_END.split(error, maxsplit=1)[0])}"  # the rest is told below the answer
     return f"is {words(state)}"

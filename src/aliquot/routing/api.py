@@ -143,6 +143,7 @@ class RoutingApi:
             followup.keep_place(found, prior[-1], tool)
         relations.complete(found, reading, world.relations.get(name, ()))
         shut = gates.general(reading, question, tool, self._model.spelling, unnamed=bool(found.missing))
+        shut += gates.dropped(reading, tool, found.arguments)
         last = self._tools.get(prior[-1].tool) if prior else None
         if last is not None and last.effect != "read" and followup.is_cued(reading.text):
             shut.append(gates.Gate(gates.UNLIKELY, "continues a request to act, which is never repeated by a hint"))

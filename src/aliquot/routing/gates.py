@@ -1,6 +1,7 @@
 """Rules above the model: what must never be taken for a wish, however alike it sounds. A gate only lowers the probability."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from aliquot.routing import forms, lexicon
@@ -15,6 +16,12 @@ MORE_THAN_ONE = "asks for more than one thing"
 
 _JOINED = re.compile(r"\b(?:and|then|afterwards|,|;)\s+(?:then |also |please )*(?P<verb>[a-z]+)\b")
 _PASSIVE = re.compile(r"^z\w+ (?:to be )?(?P<verb>[a-z]+?)(?:p?ped|ted|led|ed|d)\b")
+_LEAVES_OUT = re.compile(
+    r"\b(?:except|excluding|exclude|other than|apart from|aside from|but not|without|more than|less than)\b"
+    r"|\b(?:long|short|old|new|great|few)er than\b"
+    r"|\b(?:not|nor) (?:run |started |done )?(?:on|by|with|using|from) (?:the )?z"
+)
+"""`Show all runs except those on PCR-02` would be answered with exactly those."""
 _PARTICLES = frozenset({"off", "up", "go", "ahead", "and"})
 
 
@@ -45,6 +52,8 @@ def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling, *, un
         gates.append(Gate(UNLIKELY, "wants to be told later, not now"))
     if re.match(r"(?:please |now )*(?:do not|don't|dont|never|stop) (?:show|list|tell|give|display)", reading.text):
         gates.append(Gate(NEVER, "asked not to"))
+    if tool.effect == "read" and _LEAVES_OUT.search(masked):
+        gates.append(Gate(NEVER, "leaves something out or compares amounts, by which nothing here can be asked"))
     if tool.effect == "read" and (verb := _other_verb(masked, spelling)) is not None:
         gates.append(Gate(UNLIKELY, f"asks to {verb}, not to be told"))
     verbs = {match.group("verb") for match in _JOINED.finditer(masked)}
@@ -52,6 +61,20 @@ def general(reading: Reading, masked: str, tool: Tool, spelling: Spelling, *, un
     if acts and (tool.effect == "read" or len(acts | {lexicon.class_of(_first(masked))} - {None}) > 1):
         gates.append(Gate(UNLIKELY, MORE_THAN_ONE))
     return gates
+
+
+def dropped(reading: Reading, tool: Tool, used: Collection[str]) -> list[Gate]:
+    """A list that something was named for by which it cannot be asked: all of it would look like the answer."""
+    if tool.effect != "read" or tool.parameters.get("required"):
+        return []
+    used_places = [(m.start, m.end) for m in reading.mentions if m.slot in used]
+    left = [
+        m
+        for m in reading.mentions
+        if any(c.isdigit() or c == "-" for value in m.values for c in value)
+        and not any(m.start < end and start < m.end for start, end in used_places)
+    ]
+    return [Gate(UNLIKELY, f"names {reading.text[m.start : m.end]}, by which this cannot be asked") for m in left[:1]]
 
 
 def _about_nothing(reading: Reading, masked: str, *, reads: bool, unnamed: bool) -> list[Gate]:
