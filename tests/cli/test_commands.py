@@ -14,8 +14,9 @@ import aliquot
 from aliquot.cli import backup, common, main
 from aliquot.cli.main import app
 from aliquot.ledger.note import load_log_key
+from aliquot.platform.migrate import database_version
 from aliquot.platform.postgres import DataFolderLock
-from tests.conftest import Urls
+from tests.conftest import Cluster, Urls
 
 
 @pytest.fixture
@@ -93,12 +94,14 @@ def test_a_damaged_models_file_is_said_before_anything_starts(folder: Path, monk
 
 
 def test_a_database_of_other_keys_is_refused(folder: Path, urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "data" / "keys").mkdir(parents=True)
     monkeypatch.setenv("ALIQUOT_ROOT_KEY", "ab" * 32)  # the same root key is not enough
     monkeypatch.setenv("DATABASE_URL_APP", urls.app)
     monkeypatch.setenv("DATABASE_URL_SEQUENCER", urls.sequencer)
     assert run("user", "list").exit_code == 0
     assert "external, schema version" in run("doctor").stdout
     monkeypatch.setenv("ALIQUOT_DATA_DIR", str(folder / "other"))
+    (folder / "other" / "keys").mkdir(parents=True)
     refused = run("user", "list")
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert "belongs to another key folder" in refused.stderr
@@ -132,6 +135,9 @@ def test_a_restore_that_cannot_be_whole_changes_nothing(folder: Path, monkeypatc
     (data / "database.dump").write_bytes(b"changed")
     assert "missing or was changed" in refusal()
     assert not (folder / "data").exists()
+    for path in ("keys/log", "pg/PG_VERSION"):  # what a back-up takes for an installation
+        (folder / "data" / path).parent.mkdir(parents=True)
+        (folder / "data" / path).touch()
     assert "is not empty" in run("backup", str(data)).stderr
 
 
@@ -151,6 +157,7 @@ def test_damaged_keys_are_said_by_file(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL_APP", urls.app)
     monkeypatch.setenv("DATABASE_URL_SEQUENCER", urls.sequencer)
+    (folder / "data" / "keys").mkdir(parents=True)
     assert run("user", "list").exit_code == 0
     (folder / "data" / "keys" / name).unlink()
     if content is not None:
@@ -220,6 +227,49 @@ def test_a_server_of_this_folder_on_another_port_is_not_reported_as_not_running(
 def test_a_person_added_without_a_name_is_not_called_by_the_address(folder: Path, urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL_APP", urls.app)
     monkeypatch.setenv("DATABASE_URL_SEQUENCER", urls.sequencer)
+    (folder / "data" / "keys").mkdir(parents=True)
     added = run("user", "add", "grace.hopper@example.org", "--role", "viewer")
     assert added.stdout.startswith("Name: Grace Hopper\nOne-time password: "), added.output
     assert "Grace Hopper" in run("user", "list").stdout
+
+
+_ON_WHAT_IS_THERE = (
+    "log check", "log key", "log rotate-key", "keys rotate-root", "lab export", "lab import file.toml", "lab import file.toml --dry-run",
+    "user list", "user add a@example.org --role viewer --name A", "user disable a@example.org", "user enable a@example.org",
+    "user password a@example.org", "user roles a@example.org --role viewer", "user key a@example.org", "backup copy", "backup --keys copy",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("external", [False, True], ids=["embedded", "external"])
+@pytest.mark.parametrize("command", _ON_WHAT_IS_THERE)
+def test_where_nothing_is_installed_nothing_is_made_and_nothing_reported(
+    folder: Path, urls: Urls, monkeypatch: pytest.MonkeyPatch, command: str, external: bool
+) -> None:
+    """A wrong working folder or ALIQUOT_DATA_DIR must not be answered with "Nothing was altered." about a new, empty installation."""
+    if external:
+        for name, url in {"DATABASE_URL": urls.owner, "DATABASE_URL_APP": urls.app, "DATABASE_URL_SEQUENCER": urls.sequencer}.items():
+            monkeypatch.setenv(name, url)
+    (folder / "file.toml").write_text("format = 1\n")
+    refused = run(*command.split())
+    mend = "set ALIQUOT_DATA_DIR to its data folder (`aliquot serve` makes a new one)"
+    said = f"aliquot: there is no installation in {folder / 'data'}: {mend}\n"
+    assert (refused.exit_code, refused.stdout, refused.stderr) == (2, "", said)
+    assert [path.name for path in folder.iterdir()] == ["file.toml"]
+
+
+def test_keys_without_their_embedded_database_are_no_installation(folder: Path) -> None:
+    (folder / "data" / "keys").mkdir(parents=True)
+    refused = run("log", "check")
+    assert (refused.exit_code, "there is no installation in" in refused.stderr) == (2, True), refused.output
+    assert not list((folder / "data" / "keys").iterdir())
+
+
+def test_an_empty_database_is_not_reported_on(folder: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "data" / "keys").mkdir(parents=True)
+    with cluster.database("template1") as empty:
+        for name, url in {"DATABASE_URL": empty.owner, "DATABASE_URL_APP": empty.app, "DATABASE_URL_SEQUENCER": empty.sequencer}.items():
+            monkeypatch.setenv(name, url)
+        refused = run("log", "check")
+        assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1), refused.output
+        assert f"the database of {folder / 'data'} is empty" in refused.stderr
+        assert database_version(empty.owner) is None

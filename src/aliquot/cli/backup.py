@@ -19,7 +19,7 @@ import typer
 
 import aliquot
 from aliquot.cli.common import open_services, read_settings, sentences
-from aliquot.cli.installation import open_installation, require_serviceable, upgrade
+from aliquot.cli.installation import open_existing, open_installation, require_existing, require_keys, require_serviceable, upgrade
 from aliquot.kernel.clock import SystemClock, rfc3339
 from aliquot.ledger.contracts import AuditEvent, RecordRef
 from aliquot.platform import dump
@@ -40,8 +40,10 @@ def backup(
     with sentences():
         settings = read_settings()
         if keys:
+            require_keys(settings)
             _back_up_keys(settings, folder)
         else:
+            require_existing(settings)  # before the folder of the copy is made
             _back_up_data(settings, folder)
 
 
@@ -73,7 +75,7 @@ def restore(
 
 def _back_up_data(settings: Settings, folder: Path) -> None:
     _empty_folder(folder)
-    installation = open_installation(settings, exclusive=False)
+    installation = open_existing(settings)
     try:
         require_serviceable(installation)
         if installation.owner_url is None:

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from aliquot.bootstrap import Services, build
-from aliquot.cli.installation import Installation, open_installation, require_serviceable
+from aliquot.cli.installation import Installation, open_existing, open_installation, require_serviceable
 from aliquot.kernel.problems import Problem
 from aliquot.ledger.note import LogKeyError
 from aliquot.models.config import key_variables, load_models
@@ -43,10 +43,11 @@ def read_settings(**given: Any) -> Settings:
 
 
 @asynccontextmanager
-async def open_services(*, level: str = "WARNING") -> AsyncIterator[Services]:
-    """The services of this installation, for a command that does one thing and leaves."""
+async def open_services(*, level: str = "WARNING", new: bool = False) -> AsyncIterator[Services]:
+    """The services of this installation, for a command that does one thing and leaves. `new` makes one where there is none."""
     configure_logs(json_lines=not sys.stderr.isatty(), level=level)
-    installation = open_installation(read_settings(), exclusive=False)
+    settings = read_settings()
+    installation = open_installation(settings, exclusive=False) if new else open_existing(settings)
     try:
         require_serviceable(installation)
         async with services_of(installation) as services:

@@ -66,6 +66,52 @@ def open_installation(settings: Settings, *, exclusive: bool, migrate_empty: boo
         raise
 
 
+def open_existing(settings: Settings) -> Installation:
+    """Open what is there already, with a database that has its schema: a command that reads or changes an installation makes none.
+
+    Raises what `open_installation` raises, and SettingsError when there is nothing.
+    """
+    require_existing(settings)
+    installation = open_installation(settings, exclusive=False, migrate_empty=False)
+    if installation.empty_before:
+        installation.close()
+        raise SettingsError(
+            f"the database of {settings.data_dir.absolute()} is empty: set DATABASE_URL or ALIQUOT_DATA_DIR to those of the installation "
+            "that is meant (`aliquot db upgrade` makes the schema of a new one)"
+        )
+    return installation
+
+
+def require_existing(settings: Settings) -> None:
+    """Refuse a folder that holds no keys or, where the database belongs into it, no database."""
+    require_keys(settings)
+    if settings.embedded and not _is_there(settings.data_dir / "pg" / "PG_VERSION"):
+        raise _nothing_in(settings)
+
+
+def require_keys(settings: Settings) -> None:
+    """Refuse a folder without a folder of keys. With an external database that is all of an installation on this machine."""
+    if not _is_there(settings.keys_dir):
+        raise _nothing_in(settings)
+
+
+def _nothing_in(settings: Settings) -> SettingsError:
+    return SettingsError(
+        f"there is no installation in {settings.data_dir.absolute()}: set ALIQUOT_DATA_DIR to its data folder "
+        "(`aliquot serve` makes a new one)"
+    )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except PermissionError:
+        return True  # opening it says what is wrong with its rights
+    except OSError:
+        return False
+    return True
+
+
 def _open_embedded(settings: Settings, folder: Path, vault: Vault, exclusive: bool, migrate_empty: bool) -> Installation:
     postgres = EmbeddedPostgres(folder / "pg", superuser_password=_password(vault, SUPERUSER))
     lock: DataFolderLock | None = None

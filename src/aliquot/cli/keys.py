@@ -3,7 +3,7 @@
 import typer
 
 from aliquot.cli.common import read_settings, sentences
-from aliquot.cli.installation import open_vault
+from aliquot.cli.installation import open_vault, require_keys
 
 app = typer.Typer(help="The keys: rotate-root.", no_args_is_help=True)
 
@@ -24,6 +24,7 @@ def rotate_root() -> None:
     """Wrap all keys with a new root key. Servers may go on meanwhile; a crash leaves the old state or the new one."""
     with sentences():
         settings = read_settings()
+        require_keys(settings)
         if settings.root_key is not None and settings.root_key_next is None:
             typer.echo(_STEPS)
             raise typer.Exit(2)

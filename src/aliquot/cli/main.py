@@ -72,7 +72,7 @@ def worker() -> None:
     from aliquot.worker.main import work  # noqa: PLC0415
 
     async def run() -> None:
-        async with open_services(level="INFO") as services:
+        async with open_services(level="INFO", new=True) as services:
             if services.settings.embedded:
                 raise SettingsError("the embedded database has its worker inside `aliquot serve`: set DATABASE_URL for separate workers")
             await work(services)
