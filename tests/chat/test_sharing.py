@@ -287,8 +287,10 @@ async def test_open_streams_end_with_the_right_to_see_them(model_site: Site, mod
         while model_site.services.chat.events.listeners == 0:
             await owner.get(f"/api/runs/{run}")
     assert (await owner.delete(f"/api/conversations/{conversation}/share")).status_code == 204
+    logged = (await owner.get(f"/api/runs/{run}/events", headers={"accept": "application/json"})).json()["events"]
     async with asyncio.timeout(PATIENCE):
         heard = await watching
+    assert [event.seq for event in heard.events[:-1] if event.seq > logged[-1]["seq"]] == []  # nothing from after the withdrawal
     assert heard.events[-1].kind == "error"
     assert heard.events[-1].data["code"] == "unknown_run"
     assert (await owner.get(f"/api/runs/{run}")).json()["state"] == "running"

@@ -4,7 +4,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import websockets
 
+from aliquot.chat.live.outbox import Outbox
 from aliquot.platform.settings import Limits
 from tests.chat.conftest import model_host, model_server, model_site  # noqa: F401 - fixtures
 from tests.conftest import PATIENCE, Urls
@@ -99,3 +101,53 @@ async def test_what_ends_a_standing_connection(strict: Site) -> None:
         changed = await admin.patch(f"/api/admin/users/{person}", json={"active": False})
         assert changed.status_code == 200, changed.text
         assert await asyncio.wait_for(disabled.closed(), PATIENCE) == 4401
+
+
+async def test_nothing_said_after_a_withdrawal_reaches_who_lost_the_conversation(
+    seeded_urls: Urls,  # noqa: F811
+    seeded: Seeded,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Fails when only the next regular look, here far away, ends the connection, or when the others miss something by it."""
+    limits = Limits(live_recheck_seconds=600)
+    async with running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, limits=limits) as running:
+        owner, reviewer, viewer = [await running.client(role) for role in ("scientist", "reviewer", "viewer")]
+        made = (await owner.post("/api/conversations", json={"title": "Taken back"})).json()["id"]
+        people = {"users": ["reviewer@demo.lab", "viewer@demo.lab"], "live": True}
+        assert (await owner.post(f"/api/conversations/{made}/share", json=people)).status_code == 201
+
+        async def said(text: str) -> str:
+            answer = await owner.post(f"/api/conversations/{made}/messages", json={"content": text})
+            assert answer.status_code == 202, answer.text
+            return str(answer.json()["run_id"])
+
+        async with connected(running, token(reviewer), made) as lost, connected(running, token(viewer), made) as left:
+            await lost.until("presence")
+            await left.until("presence")
+            taken = await owner.delete(f"/api/conversations/{made}/share", params={"user": "reviewer@demo.lab"})
+            assert taken.status_code == 204, taken.text
+            run = await said("Not for the reviewer")
+            with pytest.raises(websockets.ConnectionClosed) as end:
+                await lost.until(lambda frame: "run_id" in frame or frame["type"] == "message_complete")
+            assert end.value.rcvd is not None
+            assert end.value.rcvd.code == 4404
+            done = await left.until("message_complete")
+            assert left.seqs(run) == list(range(done["seq"] + 1))
+            assert (await owner.delete(f"/api/conversations/{made}")).status_code == 204
+            assert await asyncio.wait_for(left.closed(), PATIENCE) == 4404
+
+
+async def test_what_is_held_waits_for_a_look_that_began_after_the_last_doubt() -> None:
+    """Fails when a look-up that was under way at a withdrawal lets frames go."""
+    outbox = Outbox(10, 1000)
+    outbox.hold()
+    before = outbox.doubts
+    outbox.hold()
+    outbox.put("secret")
+    taking = asyncio.create_task(outbox.take())
+    outbox.release(before)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not taking.done()
+    outbox.release(outbox.doubts)
+    assert await asyncio.wait_for(taking, PATIENCE) == ["secret"]

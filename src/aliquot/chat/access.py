@@ -8,8 +8,9 @@ Rights are checked without a trace by `conversation`, `by_id` and `run`; an open
 """
 
 import uuid
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from aliquot.chat.contracts import Conversation
@@ -65,6 +66,8 @@ class Access:
         self._db, self._ledger = db, ledger
         self.saw: Saw = unrecorded
         self.granted: Granted = _never
+        self.on_withdrawal: list[Callable[[uuid.UUID], None]] = []
+        """Told of conversations in which people just lost their part: who shows them live looks those people up again first."""
 
     async def conversation(self, tx: Transaction, principal: Principal, reference: str, need: Need, *, lock: bool = False) -> Any:
         """The row called `reference`: my client id first, else the UUID of one I own or that is shared with me.
@@ -186,6 +189,11 @@ class Access:
             raise NotTheOwner
         if need == "write" and not may_write:
             raise ConversationReadOnly
+
+    def withdrawn(self, tx: Transaction, conversation_id: uuid.UUID) -> None:
+        """People lose their part of the conversation with this transaction. Other processes notice at their next look."""
+        for tell in self.on_withdrawal:
+            tx.after_commit(partial(tell, conversation_id))
 
     async def require_permissions(self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID) -> None:
         """Raise SharedPermissionMissing unless the person holds every permission of every tool called in the conversation."""

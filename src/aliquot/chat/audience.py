@@ -1,7 +1,8 @@
 """Who watches runs in this process, and whether they still may: people lose access while their stream is open.
 
-Rights are looked up for all watchers together every few seconds, and for one watcher before the end of a tool call is shown to
-somebody who did not start the run: its result may need a permission the reader lacks.
+Rights are looked up for all watchers together every few seconds, and for one watcher before the next events are shown once somebody
+lost their part of a conversation here, and before the end of a tool call is shown to somebody in whose conversation the run is not: its
+result may need a permission the reader lacks.
 """
 
 import uuid
@@ -31,6 +32,8 @@ class Seat:
     """It is known to be a run in a conversation of one's own."""
     lost: Problem | None = None
     """Why this person may no longer watch."""
+    unsure: bool = False
+    """Somebody lost their part of a conversation since this person was looked up."""
 
 
 class Audience:
@@ -39,6 +42,7 @@ class Audience:
     def __init__(self, db: Database, access: Access, identity: IdentityApi) -> None:
         self._db, self._access, self._identity = db, access, identity
         self._seats: set[Seat] = set()
+        access.on_withdrawal.append(self._doubt)
 
     @contextmanager
     def seat(self, principal: Principal | None, run_id: uuid.UUID) -> Iterator[Seat | None]:
@@ -57,11 +61,19 @@ class Audience:
         """Raise what this watcher lost the right by, before `events` are shown."""
         if seat is None:
             return
-        if not seat.own and any(event.kind == ToolCallEnd.kind for event in events):
+        look = seat.unsure or (not seat.own and any(event.kind == ToolCallEnd.kind for event in events))
+        while look:
+            seat.unsure = False  # before the look: what is withdrawn during it may be missed by it
             async with self._db.begin() as tx:
                 seat.lost = await self._look(tx, seat.principal, seat.run_id)
+            look = seat.unsure
         if seat.lost is not None:
             raise seat.lost
+
+    def _doubt(self, _: uuid.UUID) -> None:
+        """Seats do not know their conversation; withdrawals are rare, so everybody in other people's is looked up once."""
+        for seat in self._seats:
+            seat.unsure = seat.unsure or not seat.own
 
     async def recheck(self) -> None:
         """Look after everybody: one query for all runs, one per person, and for runs in other people's conversations theirs."""

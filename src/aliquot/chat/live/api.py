@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import structlog
 
 from aliquot.chat.api import ChatApi
 from aliquot.chat.contracts import StoredEvent
@@ -25,7 +26,7 @@ from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.clock import Clock, rfc3339
 from aliquot.kernel.ids import new_id, parse_id
-from aliquot.kernel.problems import Forbidden, RateLimited, Unauthenticated, Unavailable
+from aliquot.kernel.problems import Forbidden, Problem, RateLimited, Unauthenticated, Unavailable
 from aliquot.platform.bus import Bus, Link
 from aliquot.platform.db import Database, Transaction
 from aliquot.platform.loops import Loops
@@ -33,6 +34,8 @@ from aliquot.platform.settings import Limits
 from aliquot.platform.telemetry import Metrics
 from aliquot.platform.vault import SITE, Vault
 from aliquot.policy.api import PolicyApi
+
+log = structlog.get_logger(__name__)
 
 PERMISSION = "chat.use"
 LOGGED_OUT, NOT_ALLOWED, NO_CONVERSATION = 4401, 4403, 4404
@@ -66,6 +69,8 @@ class LiveApi:
         self._connections: set[Connection] = set()
         self._people: Counter[uuid.UUID] = Counter()
         self._observers: set[Outbox] = set()
+        self._looking: set[asyncio.Task[None]] = set()
+        chat.access.on_withdrawal.append(self._doubt)
 
     # --- connections
 
@@ -78,9 +83,9 @@ class LiveApi:
                 principal=principal, recheck=recheck, reference=reference, hall=self, db=self._db, runs=self._chat.runs,
                 store=self._store, reader=self._reader, policy=self._policy, limits=self._limits,
             )  # fmt: skip
+            self._connections.add(connection)
             try:
                 await connection.begin(conversation_id)
-                self._connections.add(connection)
                 yield connection
             finally:
                 self._connections.discard(connection)
@@ -183,12 +188,36 @@ class LiveApi:
     async def recheck(self) -> None:
         """Close what may not go on: sessions that ended, people who were disabled, shares that were taken back."""
         for connection in tuple(self._connections):
-            async with self._db.begin() as tx:
-                code, joins = await self._standing(tx, connection)
-            if code is not None:
-                connection.outbox.close(code, _REASONS[code])
-            elif joins is not None and connection in self._connections:
-                await connection.join(joins)
+            await self._look_up(connection)
+
+    async def _look_up(self, connection: Connection) -> None:
+        doubts = connection.outbox.doubts
+        async with self._db.begin() as tx:
+            code, joins = await self._standing(tx, connection)
+        if code is not None:
+            connection.outbox.clear()
+            connection.outbox.close(code, _REASONS[code])
+            return
+        connection.outbox.release(doubts)
+        if joins is not None and connection in self._connections:
+            await connection.join(joins)
+
+    def _doubt(self, conversation_id: uuid.UUID) -> None:
+        """Somebody lost their part of the conversation: nobody in its room is sent anything before they were looked up."""
+        doubted = [one for one in self._connections if one.room is not None and one.room.conversation_id == conversation_id]
+        for connection in doubted:
+            connection.outbox.hold()
+        if doubted:
+            task = asyncio.create_task(self._settle(doubted), name="look up a room")
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+
+    async def _settle(self, doubted: list[Connection]) -> None:
+        try:
+            for connection in doubted:
+                await self._look_up(connection)
+        except Problem as problem:  # what is still held waits for the next `recheck`
+            log.warning("room_not_looked_up", code=problem.code)
 
     async def _standing(self, tx: Transaction, connection: Connection) -> tuple[int | None, uuid.UUID | None]:
         """With which code the connection must end, and which conversation it has to join because it began meanwhile."""

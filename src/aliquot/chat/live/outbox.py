@@ -14,6 +14,7 @@ class Outbox:
         self._frames_max, self._bytes_max = frames_max, bytes_max
         self._filled, self._emptied = asyncio.Event(), asyncio.Event()
         self.closed = asyncio.Event()
+        self.doubts = self._settled = 0
         self.code, self.reason = 1000, ""
 
     def put(self, frame: str) -> bool:
@@ -35,6 +36,15 @@ class Outbox:
         self._size += len(frame)
         self._filled.set()
 
+    def hold(self) -> None:
+        """Give nothing to `take` before the reader's rights were looked up: then `release`, or `close`."""
+        self.doubts += 1
+
+    def release(self, doubts: int) -> None:
+        """`doubts` as it was before the look-up: one that came during it still holds."""
+        self._settled = max(self._settled, doubts)
+        self._filled.set()
+
     def clear(self) -> None:
         self._frames.clear()
         self._size = 0
@@ -42,7 +52,7 @@ class Outbox:
 
     async def take(self) -> list[str]:
         """Wait for frames and take all of them."""
-        while not self._frames:
+        while not self._frames or self._settled < self.doubts:
             self._filled.clear()
             await self._filled.wait()
         frames = list(self._frames)

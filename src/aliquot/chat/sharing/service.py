@@ -117,6 +117,7 @@ class Sharing:
             await self._store.revoke(tx, [share for share in shares if share not in left], self._clock.now())
         else:
             await self._store.revoke(tx, shares, self._clock.now())
+        self._access.withdrawn(tx, row.id)
         of = ",".join(f"share:{share}" for share in shares) or "no shares"
         await self._audit(tx, principal, "conversation.unshared", row.id, of if user is None else f"person:{person.id},{of}")
 
