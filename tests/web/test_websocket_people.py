@@ -137,6 +137,31 @@ async def test_nothing_said_after_a_withdrawal_reaches_who_lost_the_conversation
             assert await asyncio.wait_for(left.closed(), PATIENCE) == 4404
 
 
+async def test_the_end_of_a_tool_call_does_not_reach_who_lacks_its_permission(
+    seeded_urls: Urls,  # noqa: F811
+    seeded: Seeded,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Fails when only the next regular look, here far away, shuts a reader out of a conversation that came to need a permission."""
+    limits = Limits(live_recheck_seconds=600)
+    async with running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, limits=limits) as running:
+        owner, viewer = [await running.client(role) for role in ("scientist", "viewer")]
+        made = (await owner.post("/api/conversations", json={"title": "Before"})).json()["id"]
+        share = {"users": ["viewer@demo.lab"], "live": True}
+        assert (await owner.post(f"/api/conversations/{made}/share", json=share)).status_code == 201
+        async with connected(running, token(owner), made) as mine, connected(running, token(viewer), made) as theirs:
+            await mine.until("presence")
+            await theirs.until("presence")
+            asked = await owner.post(f"/api/conversations/{made}/messages", json={"content": "Start PCR-STD-35 on PCR-02"})
+            assert asked.status_code == 202, asked.text
+            with pytest.raises(websockets.ConnectionClosed) as end:
+                await theirs.until(lambda frame: frame["type"] in ("tool_call_end", "approval_required", "message_complete"))
+            assert end.value.rcvd is not None
+            assert end.value.rcvd.code == 4404
+            done = await mine.until("message_complete")
+            assert mine.seqs(asked.json()["run_id"]) == list(range(done["seq"] + 1))
+
+
 async def test_what_is_held_waits_for_a_look_that_began_after_the_last_doubt() -> None:
     """Fails when a look-up that was under way at a withdrawal lets frames go."""
     outbox = Outbox(10, 1000)

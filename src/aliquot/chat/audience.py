@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aliquot.chat.access import Access
-from aliquot.chat.contracts import StoredEvent, ToolCallEnd
+from aliquot.chat.contracts import ApprovalRequired, StoredEvent, ToolCallEnd
 from aliquot.identity.api import IdentityApi
 from aliquot.identity.contracts import Principal
 from aliquot.kernel.problems import Forbidden, NotFound, Problem, Unauthenticated
@@ -20,6 +20,8 @@ from aliquot.platform.db import Database, Transaction
 
 RECHECK_SECONDS = 2.0
 PERMISSION = "chat.use"
+RESULTS = frozenset({ToolCallEnd.kind, ApprovalRequired.kind})
+"""Events that show what a tool gave: it may need a permission that a reader lacks."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +63,7 @@ class Audience:
         """Raise what this watcher lost the right by, before `events` are shown."""
         if seat is None:
             return
-        look = seat.unsure or (not seat.own and any(event.kind == ToolCallEnd.kind for event in events))
+        look = seat.unsure or (not seat.own and any(event.kind in RESULTS for event in events))
         while look:
             seat.unsure = False  # before the look: what is withdrawn during it may be missed by it
             async with self._db.begin() as tx:

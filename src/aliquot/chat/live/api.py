@@ -123,7 +123,7 @@ class LiveApi:
     def enter(self, connection: Connection, conversation_id: uuid.UUID) -> Room:
         room = self._rooms.get(conversation_id)
         if room is None:
-            room = self._rooms[conversation_id] = Room(conversation_id, self._chat.runs, self._reader)
+            room = self._rooms[conversation_id] = Room(conversation_id, self._chat.runs, self._reader, self._doubt)
             room.undo = [
                 self._chat.events.on(conversation_channel(conversation_id), partial(_adopt, room)),
                 self._signals.on(str(conversation_id), partial(self._heard, room)),

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from aliquot.chat.audience import RESULTS
 from aliquot.chat.contracts import StoredEvent
 from aliquot.chat.live import frames
 from aliquot.chat.live.presence import Presence
@@ -65,8 +66,10 @@ class Stream:
 class Room:
     """One conversation."""
 
-    def __init__(self, conversation_id: uuid.UUID, runs: RunService, reader: RunReader) -> None:
+    def __init__(self, conversation_id: uuid.UUID, runs: RunService, reader: RunReader, doubt: Callable[[uuid.UUID], None]) -> None:
+        """`doubt` keeps the frames of a room's connections until their people's rights were looked up."""
         self.conversation_id = conversation_id
+        self._doubt = doubt
         self._runs, self._reader = runs, reader
         self.members: set[Member] = set()
         self.presence = Presence()
@@ -125,6 +128,8 @@ class Room:
                         member.push_run(stream.run_id, 0, opening)
                 opened = True
                 async for events in self._runs.watch(stream.run_id, stream.position):
+                    if len(self.members) > 1 and any(event.kind in RESULTS for event in events):
+                        self._doubt(self.conversation_id)  # its result may need a permission that somebody here lacks
                     stream.deliver(events)
                 closing = await self._reader.closing(stream.run_id)
                 break
