@@ -66,7 +66,7 @@ class Access:
         self._db, self._ledger = db, ledger
         self.saw: Saw = unrecorded
         self.granted: Granted = _never
-        self.on_withdrawal: list[Callable[[uuid.UUID], None]] = []
+        self.on_withdrawal: list[Callable[[uuid.UUID, uuid.UUID | None], None]] = []
         """Told of conversations in which people just lost their part: who shows them live looks those people up again first."""
 
     async def conversation(self, tx: Transaction, principal: Principal, reference: str, need: Need, *, lock: bool = False) -> Any:
@@ -190,10 +190,10 @@ class Access:
         if need == "write" and not may_write:
             raise ConversationReadOnly
 
-    def withdrawn(self, tx: Transaction, conversation_id: uuid.UUID) -> None:
-        """People lose their part of the conversation with this transaction. Other processes notice at their next look."""
+    def withdrawn(self, tx: Transaction, conversation_id: uuid.UUID, *, but: uuid.UUID | None = None) -> None:
+        """People lose their part of the conversation with this transaction, all `but` one. Other processes notice at their next look."""
         for tell in self.on_withdrawal:
-            tx.after_commit(partial(tell, conversation_id))
+            tx.after_commit(partial(tell, conversation_id, but))
 
     async def require_permissions(self, tx: Transaction, principal: Principal, conversation_id: uuid.UUID) -> None:
         """Raise SharedPermissionMissing unless the person holds every permission of every tool called in the conversation."""

@@ -72,10 +72,10 @@ class Audience:
         if seat.lost is not None:
             raise seat.lost
 
-    def _doubt(self, _: uuid.UUID) -> None:
+    def _doubt(self, _: uuid.UUID, but: uuid.UUID | None) -> None:
         """Seats do not know their conversation; withdrawals are rare, so everybody in other people's is looked up once."""
         for seat in self._seats:
-            seat.unsure = seat.unsure or not seat.own
+            seat.unsure = seat.unsure or not (seat.own or seat.principal.id == but)
 
     async def recheck(self) -> None:
         """Look after everybody: one query for all runs, one per person, and for runs in other people's conversations theirs."""

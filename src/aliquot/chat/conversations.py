@@ -112,7 +112,7 @@ class Conversations:
         row = await self.find(tx, principal, reference)
         await self._require_never_signed(tx, row.id)
         await self._chats.mark_deleted(tx, row.id, self._clock.now())
-        self._access.withdrawn(tx, row.id)
+        self._access.withdrawn(tx, row.id, but=principal.id)  # who deletes their own still hears how its runs end
         await self._audit(tx, principal, "conversation.deleted", row.id)
         conversation_id: uuid.UUID = row.id
         return conversation_id

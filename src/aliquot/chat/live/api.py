@@ -202,9 +202,10 @@ class LiveApi:
         if joins is not None and connection in self._connections:
             await connection.join(joins)
 
-    def _doubt(self, conversation_id: uuid.UUID) -> None:
-        """Somebody lost their part of the conversation: nobody in its room is sent anything before they were looked up."""
-        doubted = [one for one in self._connections if one.room is not None and one.room.conversation_id == conversation_id]
+    def _doubt(self, conversation_id: uuid.UUID, but: uuid.UUID | None = None) -> None:
+        """Somebody lost their part of the conversation: nobody in its room, `but` one, is sent anything before they were looked up."""
+        here = [one for one in self._connections if one.room is not None and one.room.conversation_id == conversation_id]
+        doubted = [one for one in here if one.principal.id != but]
         for connection in doubted:
             connection.outbox.hold()
         if doubted:
