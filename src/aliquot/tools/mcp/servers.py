@@ -78,6 +78,7 @@ class _Link:
     faults: dict[str, str] = field(default_factory=dict)
     shown: dict[str, str] = field(default_factory=dict)
     """Tool → hash of the definition in the registry."""
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class RemoteServers:
@@ -145,6 +146,10 @@ class RemoteServers:
         return link, declared
 
     async def _look(self, link: _Link) -> None:
+        async with link.looking:  # of two looks at once the older answer could be compared last
+            await self._look_alone(link)
+
+    async def _look_alone(self, link: _Link) -> None:
         if link.looked_at is None:  # what was accepted can be used at once: a continued run must not fail because we have just started
             async with self._db.begin() as tx:
                 self._settle(link, await store.all_of(tx, link.server.name), None)
