@@ -57,17 +57,22 @@ async def test_a_prepared_statement_that_somebody_dropped_is_prepared_again(urls
 
 @pytest.mark.parametrize("waits", [True, False])
 async def test_a_limit_of_an_administrator_on_transactions_is_no_error_of_ours(urls: Urls, waits: bool) -> None:
-    one = Database(urls.app, pool_size=1)
+    one, other = Database(urls.app, pool_size=1, application_name="limited"), Database(urls.app, pool_size=1)
+    there = sa.text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'limited'")
 
     async def slow() -> None:
         async with one.begin() as tx:
             await tx.scalar(sa.text("SELECT set_config('transaction_timeout', '50', true)"))
-            await tx.scalar(sa.text("SELECT pg_sleep(60)")) if waits else await asyncio.sleep(0.2)
+            if waits:
+                await tx.scalar(sa.text("SELECT pg_sleep(60)"))
+            while (await other.alone(there)).scalar():  # until the server has ended it: only asking tells
+                pass
 
     with pytest.raises(DatabaseUnavailable):
         await slow()
     assert (await one.alone(_PLUS, {"n": 1})).scalar() == 2
     await one.close()
+    await other.close()
 
 
 async def test_an_idle_connection_that_stays_silent_is_replaced(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:

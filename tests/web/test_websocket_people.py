@@ -1,6 +1,7 @@
 """Several people in one shared conversation, and what ends a connection while it stands."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -103,63 +104,59 @@ async def test_what_ends_a_standing_connection(strict: Site) -> None:
         assert await asyncio.wait_for(disabled.closed(), PATIENCE) == 4401
 
 
-async def test_nothing_said_after_a_withdrawal_reaches_who_lost_the_conversation(
-    seeded_urls: Urls,  # noqa: F811
-    seeded: Seeded,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+@pytest.fixture
+async def unlooked(seeded_urls: Urls, seeded: Seeded, tmp_path: Path) -> AsyncIterator[Site]:  # noqa: F811
+    """A site whose next regular look at its sockets is far away."""
+    limits = Limits(live_recheck_seconds=600)
+    async with running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, limits=limits) as running:
+        yield running
+
+
+async def test_nothing_said_after_a_withdrawal_reaches_who_lost_the_conversation(unlooked: Site) -> None:
     """Fails when only the next regular look, here far away, ends the connection, or when the others miss something by it."""
-    limits = Limits(live_recheck_seconds=600)
-    async with running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, limits=limits) as running:
-        owner, reviewer, viewer = [await running.client(role) for role in ("scientist", "reviewer", "viewer")]
-        made = (await owner.post("/api/conversations", json={"title": "Taken back"})).json()["id"]
-        people = {"users": ["reviewer@demo.lab", "viewer@demo.lab"], "live": True}
-        assert (await owner.post(f"/api/conversations/{made}/share", json=people)).status_code == 201
+    owner, reviewer, viewer = [await unlooked.client(role) for role in ("scientist", "reviewer", "viewer")]
+    made = (await owner.post("/api/conversations", json={"title": "Taken back"})).json()["id"]
+    people = {"users": ["reviewer@demo.lab", "viewer@demo.lab"], "live": True}
+    assert (await owner.post(f"/api/conversations/{made}/share", json=people)).status_code == 201
 
-        async def said(text: str) -> str:
-            answer = await owner.post(f"/api/conversations/{made}/messages", json={"content": text})
-            assert answer.status_code == 202, answer.text
-            return str(answer.json()["run_id"])
+    async def said(text: str) -> str:
+        answer = await owner.post(f"/api/conversations/{made}/messages", json={"content": text})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["run_id"])
 
-        async with connected(running, token(reviewer), made) as lost, connected(running, token(viewer), made) as left:
-            await lost.until("presence")
-            await left.until("presence")
-            taken = await owner.delete(f"/api/conversations/{made}/share", params={"user": "reviewer@demo.lab"})
-            assert taken.status_code == 204, taken.text
-            run = await said("Not for the reviewer")
-            with pytest.raises(websockets.ConnectionClosed) as end:
-                await lost.until(lambda frame: "run_id" in frame or frame["type"] == "message_complete")
-            assert end.value.rcvd is not None
-            assert end.value.rcvd.code == 4404
-            done = await left.until("message_complete")
-            assert left.seqs(run) == list(range(done["seq"] + 1))
-            assert (await owner.delete(f"/api/conversations/{made}")).status_code == 204
-            assert await asyncio.wait_for(left.closed(), PATIENCE) == 4404
+    async with connected(unlooked, token(reviewer), made) as lost, connected(unlooked, token(viewer), made) as left:
+        await lost.until("presence")
+        await left.until("presence")
+        taken = await owner.delete(f"/api/conversations/{made}/share", params={"user": "reviewer@demo.lab"})
+        assert taken.status_code == 204, taken.text
+        run = await said("Not for the reviewer")
+        with pytest.raises(websockets.ConnectionClosed) as end:
+            await lost.until(lambda frame: "run_id" in frame or frame["type"] == "message_complete")
+        assert end.value.rcvd is not None
+        assert end.value.rcvd.code == 4404
+        done = await left.until("message_complete")
+        assert left.seqs(run) == list(range(done["seq"] + 1))
+        assert (await owner.delete(f"/api/conversations/{made}")).status_code == 204
+        assert await asyncio.wait_for(left.closed(), PATIENCE) == 4404
 
 
-async def test_the_end_of_a_tool_call_does_not_reach_who_lacks_its_permission(
-    seeded_urls: Urls,  # noqa: F811
-    seeded: Seeded,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+async def test_the_end_of_a_tool_call_does_not_reach_who_lacks_its_permission(unlooked: Site) -> None:
     """Fails when only the next regular look, here far away, shuts a reader out of a conversation that came to need a permission."""
-    limits = Limits(live_recheck_seconds=600)
-    async with running_site(seeded_urls, tmp_path / "data", seeded, shutdown_seconds=0.2, limits=limits) as running:
-        owner, viewer = [await running.client(role) for role in ("scientist", "viewer")]
-        made = (await owner.post("/api/conversations", json={"title": "Before"})).json()["id"]
-        share = {"users": ["viewer@demo.lab"], "live": True}
-        assert (await owner.post(f"/api/conversations/{made}/share", json=share)).status_code == 201
-        async with connected(running, token(owner), made) as mine, connected(running, token(viewer), made) as theirs:
-            await mine.until("presence")
-            await theirs.until("presence")
-            asked = await owner.post(f"/api/conversations/{made}/messages", json={"content": "Start PCR-STD-35 on PCR-02"})
-            assert asked.status_code == 202, asked.text
-            with pytest.raises(websockets.ConnectionClosed) as end:
-                await theirs.until(lambda frame: frame["type"] in ("tool_call_end", "approval_required", "message_complete"))
-            assert end.value.rcvd is not None
-            assert end.value.rcvd.code == 4404
-            done = await mine.until("message_complete")
-            assert mine.seqs(asked.json()["run_id"]) == list(range(done["seq"] + 1))
+    owner, viewer = [await unlooked.client(role) for role in ("scientist", "viewer")]
+    made = (await owner.post("/api/conversations", json={"title": "Before"})).json()["id"]
+    share = {"users": ["viewer@demo.lab"], "live": True}
+    assert (await owner.post(f"/api/conversations/{made}/share", json=share)).status_code == 201
+    async with connected(unlooked, token(owner), made) as mine, connected(unlooked, token(viewer), made) as theirs:
+        await mine.until("presence")
+        await theirs.until("presence")
+        asked = await owner.post(f"/api/conversations/{made}/messages", json={"content": "Start PCR-STD-35 on PCR-02"})
+        assert asked.status_code == 202, asked.text
+        with pytest.raises(websockets.ConnectionClosed) as end:
+            await theirs.until(lambda frame: frame["type"] in ("tool_call_end", "approval_required", "message_complete"))
+        assert end.value.rcvd is not None
+        assert end.value.rcvd.code == 4404
+        done = await mine.until("message_complete")
+        assert mine.seqs(asked.json()["run_id"]) == list(range(done["seq"] + 1))
 
 
 async def test_what_is_held_waits_for_a_look_that_began_after_the_last_doubt() -> None:

@@ -5,6 +5,7 @@ psycopg looks up how to write each element of a list: for the rows of the hot in
 
 import struct
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +21,7 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Array:
+class Array(ABC):
     """One array, encoded. Use a subclass."""
 
     __slots__ = ("data",)
@@ -33,9 +34,9 @@ class Array:
         self.data = b"".join([head, *[_NULL if value is None else self.encoded(value) for value in values]])
 
     @staticmethod
+    @abstractmethod
     def encoded(value: Any) -> bytes:
         """The size (four bytes) and an element as PostgreSQL sends it."""
-        raise NotImplementedError
 
 
 class Uuids(Array):
