@@ -159,6 +159,18 @@ async def test_the_end_of_a_tool_call_does_not_reach_who_lacks_its_permission(un
         assert mine.seqs(asked.json()["run_id"]) == list(range(done["seq"] + 1))
 
 
+async def test_nor_when_its_reader_is_alone_there(unlooked: Site) -> None:
+    """The owner asks over HTTP, or is connected to another server."""
+    owner, viewer = [await unlooked.client(role) for role in ("scientist", "viewer")]
+    made = (await owner.post("/api/conversations", json={"title": "Before"})).json()["id"]
+    await share(unlooked, made, "viewer")
+    async with connected(unlooked, token(viewer), made) as theirs:
+        await theirs.until("presence")
+        await owner.post(f"/api/conversations/{made}/messages", json={"content": "Start PCR-STD-35 on PCR-02"})
+        with pytest.raises(websockets.ConnectionClosed):
+            await theirs.until(lambda frame: frame["type"] in ("tool_call_end", "approval_required", "message_complete"))
+
+
 async def test_what_is_held_waits_for_a_look_that_began_after_the_last_doubt() -> None:
     """Fails when a look-up that was under way at a withdrawal lets frames go."""
     outbox = Outbox(10, 1000)

@@ -128,7 +128,7 @@ class Room:
                         member.push_run(stream.run_id, 0, opening)
                 opened = True
                 async for events in self._runs.watch(stream.run_id, stream.position):
-                    if len(self.members) > 1 and any(event.kind in RESULTS for event in events):
+                    if any(event.kind in RESULTS for event in events):
                         self._doubt(self.conversation_id)  # its result may need a permission that somebody here lacks
                     stream.deliver(events)
                 closing = await self._reader.closing(stream.run_id)
